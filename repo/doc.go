@@ -1,0 +1,7 @@
+// Package repo reads files that are kept under version: in a git repository, on this
+// machine or at the far end of SSH, HTTP or git's own protocol, or in a plain folder.
+//
+// It is the only room that knows git. A far repository is held in memory and fetched
+// shallow; nothing is written to disk. A repository on this machine is read in place,
+// without the git program.
+package repo
