@@ -42,6 +42,7 @@ name/authority   : repo rfc/dns
 lab              : *
 lab/peer         :
 lab/load         : *
+lab/traffic      :
 cmd/stagecoach   : *
 `
 
