@@ -29,6 +29,7 @@ rfc/dkim         : mail rfc/dns
 rfc/dmarc        : mail rfc/dns
 rfc/srs          : mail
 rfc/dsn          : mail
+rfc/fortuna      :
 account          : mail repo rfc/sasl
 stage/submit     : mail account rfc/sasl
 stage/verify     : mail account rfc/dns rfc/authres rfc/spf rfc/dkim rfc/dmarc

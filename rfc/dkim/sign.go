@@ -200,7 +200,6 @@ func (s *Signer) text(names []string, digest []byte) string {
 	if !s.Expires.IsZero() {
 		f.tag("x=" + strconv.FormatInt(s.Expires.Unix(), 10) + ";")
 	}
-	f.tag("q=dns/txt;")
 	f.list("h=", names)
 	f.tag("bh=" + base64.StdEncoding.EncodeToString(digest) + ";")
 	f.newLine()
