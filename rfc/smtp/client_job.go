@@ -33,7 +33,7 @@ func (j *job) deliver(to []int) int {
 			return j.failAll(to, err)
 		}
 		batch := to[:j.batch(l, len(to))]
-		t := &transaction{job: j, l: l, to: batch}
+		t := &attempt{job: j, l: l, to: batch}
 		t.run()
 		j.hop.give(l)
 		if !used || !t.again || j.ctx.Err() != nil {

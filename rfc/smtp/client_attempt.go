@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A transaction is MAIL to the reply to the end of the message (RFC 5321 section 3.3). A
+// An attempt is one transaction: MAIL to the reply to the end of the message (RFC 5321 section 3.3). A
 // recipient without a result is open: the mail may still reach him, and in the end it did.
-type transaction struct {
+type attempt struct {
 	*job
 	l    *link
 	plan plan
@@ -29,7 +29,7 @@ const (
 )
 
 // run does all of it, and leaves the connection either ready for the next one or broken.
-func (t *transaction) run() {
+func (t *attempt) run() {
 	l := t.l
 	l.mails++
 	l.deadline = time.Now().Add(l.wait.Total)
@@ -44,7 +44,7 @@ func (t *transaction) run() {
 }
 
 // steps returns whether the server took the message.
-func (t *transaction) steps() bool {
+func (t *attempt) steps() bool {
 	p, err := t.job.plan(t.l)
 	if err != nil {
 		t.fail(err)
@@ -73,12 +73,12 @@ func (t *transaction) steps() bool {
 }
 
 // doomed reports whether the message is not to be sent any more.
-func (t *transaction) doomed() bool {
+func (t *attempt) doomed() bool {
 	n := t.open()
 	return n == 0 || t.all && n < len(t.to)
 }
 
-func (t *transaction) open() (n int) {
+func (t *attempt) open() (n int) {
 	for _, i := range t.to {
 		if t.results[i] == nil {
 			n++
@@ -88,7 +88,7 @@ func (t *transaction) open() (n int) {
 }
 
 // fail gives an error to all who are open.
-func (t *transaction) fail(err error) {
+func (t *attempt) fail(err error) {
 	for _, i := range t.to {
 		if t.results[i] == nil {
 			t.results[i] = err
@@ -97,7 +97,7 @@ func (t *transaction) fail(err error) {
 }
 
 // refuseUTF8 refuses recipients whose addresses the server cannot take.
-func (t *transaction) refuseUTF8() {
+func (t *attempt) refuseUTF8() {
 	for _, i := range t.to {
 		if !t.mail.Envelope.To[i].IsASCII() && !t.l.has("SMTPUTF8") {
 			t.results[i] = t.l.noUTF8("non-ASCII recipient")
@@ -107,7 +107,7 @@ func (t *transaction) refuseUTF8() {
 
 // envelope sends MAIL and RCPT, and early, when it can, what follows them. It returns false
 // when there is nothing more to say on this connection or in this transaction.
-func (t *transaction) envelope() (early, ok bool) {
+func (t *attempt) envelope() (early, ok bool) {
 	l, flight := t.l, maxFlight
 	l.send(t.mailLine(l, t.plan))
 	if !l.has("PIPELINING") {
@@ -142,7 +142,7 @@ func (t *transaction) envelope() (early, ok bool) {
 }
 
 // wanted returns the recipients to name to the server.
-func (t *transaction) wanted() []int {
+func (t *attempt) wanted() []int {
 	var to []int
 	for _, i := range t.to {
 		if t.results[i] == nil {
@@ -155,7 +155,7 @@ func (t *transaction) wanted() []int {
 // early puts the message, or the command for it, behind the last RCPT where that is safe:
 // where a message may go to those who are left when the server refuses some, which for one
 // recipient is always. ok is false when the message cannot be read.
-func (t *transaction) early() (early, ok bool) {
+func (t *attempt) early() (early, ok bool) {
 	if t.all && len(t.to) > 1 {
 		return false, true
 	}
@@ -180,7 +180,7 @@ func (t *transaction) early() (early, ok bool) {
 }
 
 // push sends what is buffered. When that fails the server may have said why.
-func (t *transaction) push(step string) bool {
+func (t *attempt) push(step string) bool {
 	err := t.l.flush()
 	if err == nil {
 		return true
@@ -194,7 +194,7 @@ func (t *transaction) push(step string) bool {
 }
 
 // lost deals with a connection that broke, or on which somebody did not speak SMTP.
-func (t *transaction) lost(step string, err error) {
+func (t *attempt) lost(step string, err error) {
 	t.l.broken = true
 	t.again = !t.answered && !t.sent
 	if t.sent {
@@ -204,7 +204,7 @@ func (t *transaction) lost(step string, err error) {
 }
 
 // hear reads one reply. It returns false when there is no more to come.
-func (t *transaction) hear(step string, d time.Duration) (reply, bool) {
+func (t *attempt) hear(step string, d time.Duration) (reply, bool) {
 	r, err := t.l.read(d)
 	if err != nil {
 		t.lost(step, err)
@@ -218,7 +218,7 @@ func (t *transaction) hear(step string, d time.Duration) (reply, bool) {
 	return r, true
 }
 
-func (t *transaction) hearMail() bool {
+func (t *attempt) hearMail() bool {
 	r, ok := t.hear("MAIL", t.l.wait.Command)
 	if !ok {
 		return false
@@ -232,7 +232,7 @@ func (t *transaction) hearMail() bool {
 
 // hearRcpts reads the replies to a group of RCPT. Every 2yz is a yes (RFC 5321 section
 // 4.2.3 has 250 and 251, section 3.5.3 has 252).
-func (t *transaction) hearRcpts(group []int) bool {
+func (t *attempt) hearRcpts(group []int) bool {
 	for _, i := range group {
 		r, ok := t.hear("RCPT", t.l.wait.Command)
 		if !ok {
@@ -247,7 +247,7 @@ func (t *transaction) hearRcpts(group []int) bool {
 
 // data reads the reply to DATA and sends the message. A server that wants a message which
 // has lost its recipients is left: what a lone dot would mean to it nobody knows.
-func (t *transaction) data() bool {
+func (t *attempt) data() bool {
 	r, ok := t.hear("DATA", t.l.wait.Data)
 	if !ok {
 		return false
@@ -279,7 +279,7 @@ func (t *transaction) data() bool {
 }
 
 // chunks sends the message by BDAT (RFC 3030 section 2).
-func (t *transaction) chunks() bool {
+func (t *attempt) chunks() bool {
 	src, left := t.content.source(), t.content.size
 	for {
 		n := min(left, int64(t.hop.chunkSize()))
@@ -314,7 +314,7 @@ func (t *transaction) chunks() bool {
 
 // verdict reads the reply to the end of the message, for which there is all the time of RFC
 // 5321 section 4.5.3.2.6: who gives up early makes duplicates.
-func (t *transaction) verdict(step string) bool {
+func (t *attempt) verdict(step string) bool {
 	t.sent = true
 	t.l.deadline = time.Time{}
 	r, ok := t.hear(step, t.l.wait.Final)
@@ -329,7 +329,7 @@ func (t *transaction) verdict(step string) bool {
 }
 
 // reset ends a transaction that came to nothing, so that the connection can be used again.
-func (t *transaction) reset() {
+func (t *attempt) reset() {
 	if r, err := t.l.ask(10*time.Second, "RSET"); err != nil || !r.ok() {
 		t.l.broken = true
 	}
