@@ -31,8 +31,12 @@ type Client struct {
 	// Otherwise the AD bit is cleared in all responses.
 	Trust bool
 
+	// Key signs each message, and responses must be signed with it (RFC 8945). The zero Key
+	// signs none.
+	Key Key
+
 	Dialer net.Dialer       // for tests, and for LocalAddr
-	Now    func() time.Time // for certificates; nil is time.Now
+	Now    func() time.Time // for certificates and signatures; nil is time.Now
 }
 
 var _ Exchanger = (*Client)(nil)
@@ -98,15 +102,12 @@ func (c *Client) try(ctx context.Context, n Nameserver, q *Msg, timeout time.Dur
 	defer cancel()
 	asked := *q
 	asked.Id = randomID()
-	wire, err := asked.Pack()
-	if err != nil {
-		return nil, fmt.Errorf("packing the query: %w", err)
-	}
 	var r *Msg
+	var err error
 	if n.Transport == UDP {
-		r, err = c.askUDP(ctx, n, &asked, wire)
+		r, err = c.askUDP(ctx, n, &asked)
 	} else {
-		r, err = c.askStream(ctx, n, &asked, wire)
+		r, err = c.askStream(ctx, n, &asked)
 	}
 	if err != nil {
 		return nil, err
@@ -116,9 +117,55 @@ func (c *Client) try(ctx context.Context, n Nameserver, q *Msg, timeout time.Dur
 	return r, nil
 }
 
+// pack returns q as it goes out, and the session that its responses belong to; that is nil
+// without a key.
+func (c *Client) pack(q *Msg) ([]byte, *session, error) {
+	wire, err := q.Pack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("packing the query: %w", err)
+	}
+	if c.Key.IsZero() {
+		return wire, nil, nil
+	}
+	s := &session{key: c.Key}
+	return s.sign(wire, c.now()), s, nil
+}
+
+// read unpacks what came in answer to q; ok is false for what is no answer to it at all, as
+// forged and late ones are not.
+func (c *Client) read(q *Msg, raw []byte, s *session) (r *Msg, ok bool, err error) {
+	r = new(Msg)
+	if err := r.Unpack(raw); err != nil && !r.Truncated {
+		return nil, false, fmt.Errorf("the response is damaged: %w", err)
+	}
+	if !answers(q, r) {
+		return nil, false, errors.New("the response is to another question")
+	}
+	if s == nil {
+		return r, true, nil
+	}
+	if _, err := s.verify(raw, c.now()); err != nil {
+		var said TSIGError
+		return r, errors.As(err, &said) && r.Rcode == RcodeNotAuth, err
+	}
+	r.Extra = r.Extra[:max(len(r.Extra)-1, 0)]
+	return r, true, nil
+}
+
+func (c *Client) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
 // askUDP sends one datagram and waits for the one that answers it, whatever else comes in. A
 // truncated answer is asked for again over TCP.
-func (c *Client) askUDP(ctx context.Context, n Nameserver, q *Msg, wire []byte) (*Msg, error) {
+func (c *Client) askUDP(ctx context.Context, n Nameserver, q *Msg) (*Msg, error) {
+	wire, sess, err := c.pack(q)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := c.dial(ctx, "udp", n)
 	if err != nil {
 		return nil, err
@@ -134,18 +181,24 @@ func (c *Client) askUDP(ctx context.Context, n Nameserver, q *Msg, wire []byte) 
 		if err != nil {
 			return nil, outOfTime(ctx, err)
 		}
-		r := new(Msg)
-		if r.Unpack(buf[:k]) != nil && !r.Truncated || !answers(q, r) {
-			continue // forged, late, or damaged: the true one may still come
-		}
-		if r.Truncated {
-			return c.askStream(ctx, n, q, wire)
+		r, ok, err := c.read(q, buf[:k], sess)
+		switch {
+		case !ok:
+			continue // the true one may still come
+		case err != nil:
+			return nil, err
+		case r.Truncated:
+			return c.askStream(ctx, n, q)
 		}
 		return r, nil
 	}
 }
 
-func (c *Client) askStream(ctx context.Context, n Nameserver, q *Msg, wire []byte) (*Msg, error) {
+func (c *Client) askStream(ctx context.Context, n Nameserver, q *Msg) (*Msg, error) {
+	wire, sess, err := c.pack(q)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := c.dial(ctx, "tcp", n)
 	if err != nil {
 		return nil, err
@@ -159,12 +212,9 @@ func (c *Client) askStream(ctx context.Context, n Nameserver, q *Msg, wire []byt
 	if err != nil {
 		return nil, outOfTime(ctx, err)
 	}
-	r := new(Msg)
-	if err := r.Unpack(raw); err != nil {
-		return nil, fmt.Errorf("the response is damaged: %w", err)
-	}
-	if !answers(q, r) {
-		return nil, errors.New("the response is to another question")
+	r, _, err := c.read(q, raw, sess)
+	if err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -176,7 +226,7 @@ func (c *Client) dial(ctx context.Context, network string, n Nameserver) (net.Co
 	if err != nil || n.Transport != TLS {
 		return conn, err
 	}
-	t := tls.Client(conn, n.tlsConfig(c.Now))
+	t := tls.Client(conn, n.tlsConfig(c.now))
 	if err := t.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("TLS: %w", err)

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -64,7 +65,7 @@ func (s *CookieSecret) check(opt *EDNS, ip netip.Addr, now time.Time) (cookieSta
 	if len(server) == 16 {
 		made := binary.BigEndian.Uint32(server[4:])
 		old := time.Duration(int32(at-made)) * time.Second // serial arithmetic, RFC 9018 section 4.3
-		if string(s.server(client, ip, made)) == string(server) && old <= cookieLife && old >= -cookieFuture {
+		if subtle.ConstantTimeCompare(s.server(client, ip, made), server) == 1 && old <= cookieLife && old >= -cookieFuture {
 			state = goodCookie
 			if old < cookieRenew {
 				at = made
