@@ -148,6 +148,13 @@ func (c *Cache) put(key cacheKey, r *Msg) {
 	}
 }
 
+// Len returns how many answers are remembered.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.entries)
+}
+
 func (c *Cache) remove(el *list.Element) {
 	e := c.recent.Remove(el).(*cacheEntry)
 	delete(c.entries, e.key)

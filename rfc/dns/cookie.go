@@ -31,13 +31,12 @@ func NewCookieSecret() CookieSecret {
 
 // server returns the cookie for a client: version 1, three octets reserved, the time, a hash.
 func (s *CookieSecret) server(client []byte, ip netip.Addr, at uint32) []byte {
-	in := make([]byte, 0, 32)
-	in = append(in, client...)
-	in = append(in, 1, 0, 0, 0)
-	in = binary.BigEndian.AppendUint32(in, at)
-	out := append([]byte(nil), in[8:]...)
-	in = append(in, ip.Unmap().AsSlice()...)
-	return binary.LittleEndian.AppendUint64(out, siphash((*[16]byte)(s), in))
+	return s.hash(client, binary.BigEndian.AppendUint32([]byte{1, 0, 0, 0}, at), ip)
+}
+
+func (s *CookieSecret) hash(client, head []byte, ip netip.Addr) []byte {
+	in := append(append(append(make([]byte, 0, 32), client...), head...), ip.Unmap().AsSlice()...)
+	return binary.LittleEndian.AppendUint64(head[:8:8], siphash((*[16]byte)(s), in))
 }
 
 // A cookieState is what a client's COOKIE option is worth.
@@ -65,7 +64,7 @@ func (s *CookieSecret) check(opt *EDNS, ip netip.Addr, now time.Time) (cookieSta
 	if len(server) == 16 {
 		made := binary.BigEndian.Uint32(server[4:])
 		old := time.Duration(int32(at-made)) * time.Second // serial arithmetic, RFC 9018 section 4.3
-		if subtle.ConstantTimeCompare(s.server(client, ip, made), server) == 1 && old <= cookieLife && old >= -cookieFuture {
+		if server[0] == 1 && subtle.ConstantTimeCompare(s.hash(client, server[:8], ip), server) == 1 && old <= cookieLife && old >= -cookieFuture {
 			state = goodCookie
 			if old < cookieRenew {
 				at = made

@@ -70,7 +70,8 @@ func packName(b []byte, name string) []byte {
 var errTSIGPlace = errors.New("TSIG: not the last record, or more than one")
 
 // cutTSIG takes the TSIG record off a packed message; it is nil where there is none. The body
-// shares nothing with wire when a record was cut. A TSIG anywhere but at the end is an error.
+// shares nothing with wire when a record was cut. A TSIG anywhere but at the end is an error,
+// and so are octets behind the last record.
 func cutTSIG(wire []byte) (body []byte, t *tsig, err error) {
 	if len(wire) < 12 {
 		return nil, nil, errShort
@@ -112,8 +113,13 @@ func cutTSIG(wire []byte) (body []byte, t *tsig, err error) {
 		binary.BigEndian.PutUint16(body[10:], uint16(additional-1))
 		return body, t, err
 	}
+	if off != len(wire) {
+		return nil, nil, errTrailing
+	}
 	return wire, nil, nil
 }
+
+var errTrailing = errors.New("there are octets behind the message")
 
 var errShort = errors.New("the message is cut short")
 
