@@ -1,6 +1,7 @@
 package dkim
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -38,4 +39,13 @@ func quoteText(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
