@@ -65,6 +65,8 @@ func (s *session) extensions() []string {
 	}
 	if names := s.mechanisms(); len(names) > 0 {
 		lines = append(lines, "AUTH "+strings.Join(names, " "))
+	} else if s.Gate == nil && s.Auth == nil {
+		lines = append(lines, "AUTH") // nobody can log in, but AUTH= of MAIL is believed
 	}
 	if limits := s.limitsLine(); limits != "" {
 		lines = append(lines, "LIMITS"+limits)
