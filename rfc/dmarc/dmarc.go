@@ -56,9 +56,9 @@ type Result struct {
 	Tag          string      // which tag of the record applies: "p", "sp" or "np"
 	Policy       Disposition // what that tag says; "" without a record
 	Disposition  Disposition // what is asked for this message: NoAction unless Value is Fail
-	SPFAligned   bool        // SPF passed for an aligned domain; also without a record
-	DKIMAligned  bool        // a signature passed for an aligned domain; also without a record
-	Problem      error       // of TempError and PermError, for the log
+	SPFAligned   bool        // SPF passed for an aligned domain; also without a valid record
+	DKIMAligned  bool        // a signature passed for an aligned domain; also without a valid record
+	Problem      error       // of TempError and PermError, and of None when DNS stood in the way of Aligned
 }
 
 // Aligned reports whether anything vouches for the Author Domain, record or not.
@@ -76,15 +76,15 @@ func Check(ctx context.Context, x dns.Exchanger, from string, ev Evidence, opts 
 		return res
 	}
 	w := &walker{x: x, suffixes: opts.PublicSuffixes, known: map[string]answer{}}
-	if err := w.discover(ctx, &res); err != nil {
+	err := w.discover(ctx, &res)
+	if err != nil && !errors.Is(err, ErrBroken) {
 		res.Value, res.Problem = TempError, err
-		if errors.Is(err, ErrBroken) {
-			res.Value = PermError
-		}
 		return res
 	}
 	doubt := w.align(ctx, &res, ev)
 	switch {
+	case err != nil:
+		res.Value, res.Problem = PermError, err
 	case res.Record == nil: // RFC 9989 section 4.10.1: DMARC does not apply
 		if doubt != nil && !res.Aligned() {
 			res.Problem = doubt

@@ -178,6 +178,9 @@ func TestFailuresAreTemporary(t *testing.T) {
 	if r := Check(t.Context(), x, "example.com", temporary, Options{}); r.Value != Pass {
 		t.Errorf("one of two passes: %+v", r)
 	}
+	if r := Check(t.Context(), x, "broken.example", Evidence{SPF: pass("a.broken.example")}, Options{}); !r.Aligned() {
+		t.Errorf("a broken record leaves alignment: %+v", r)
+	}
 	x.Fail("_dmarc.com", dnstest.ServFail)
 	if r := Check(t.Context(), x, "example.com", Evidence{SPF: pass("example.com")}, Options{}); r.Value != Pass {
 		t.Errorf("a walk that is not needed: %+v", r)
