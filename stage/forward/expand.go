@@ -18,7 +18,9 @@ type expansion struct {
 	to       []mail.Recipient
 	index    map[mail.Address]int // of to
 	through  []*account.User      // whose mail it was, each once
-	returned []mail.Address       // senders that SRS addresses stood for
+	passed   map[*account.User]bool
+	followed map[*account.User][]mail.Address // what an account stands for
+	returned []mail.Address                   // senders that SRS addresses stood for
 }
 
 // recipient adds what one recipient stands for.
@@ -51,6 +53,15 @@ func (e *expansion) recipient(r mail.Recipient) error {
 		}
 	}
 	return nil
+}
+
+func newExpansion(f *Forwarder, m *mail.Mail) *expansion {
+	return &expansion{
+		forwarder: f, book: f.Accounts.Book(), mail: m,
+		index:    map[mail.Address]int{},
+		passed:   map[*account.User]bool{},
+		followed: map[*account.User][]mail.Address{},
+	}
 }
 
 // reverse gives back the sender behind an SRS address to what may use one: a bounce, or an
@@ -90,6 +101,17 @@ func (e *expansion) targets(a mail.Address) ([]mail.Address, error) {
 	if !first.Receives() {
 		return nil, errNowhere
 	}
+	if done, ok := e.followed[first]; ok { // by another of its addresses
+		return done, nil
+	}
+	found, err := e.follow(first)
+	if err == nil {
+		e.followed[first] = found
+	}
+	return found, err
+}
+
+func (e *expansion) follow(first *account.User) ([]mail.Address, error) {
 	var found []mail.Address
 	seen := map[*account.User]bool{first: true}
 	circle := false
@@ -125,12 +147,10 @@ func (e *expansion) targets(a mail.Address) ([]mail.Address, error) {
 }
 
 func (e *expansion) pass(u *account.User) {
-	for _, other := range e.through {
-		if other == u {
-			return
-		}
+	if !e.passed[u] {
+		e.passed[u] = true
+		e.through = append(e.through, u)
 	}
-	e.through = append(e.through, u)
 }
 
 // add appends a recipient, or merges it with the same one that is there already.

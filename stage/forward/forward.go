@@ -92,7 +92,7 @@ func (f *Forwarder) Handle(ctx context.Context, m *mail.Mail) error {
 	if h.Count("Received") > MaxHops {
 		return errHops
 	}
-	e := &expansion{forwarder: f, book: f.Accounts.Book(), mail: m, index: map[mail.Address]int{}}
+	e := newExpansion(f, m)
 	for _, r := range m.Envelope.To {
 		if err := e.recipient(r); err != nil {
 			return err

@@ -14,8 +14,12 @@ import (
 // account that it went through, which says nothing to others.
 const FieldName = "X-Stagecoach-Forwarded"
 
-// maxMarks bounds what is read of the fields of this name.
-const maxMarks = 4096
+// What is read of the fields of this name, and what is written by one forwarding: a mail that
+// went through more accounts at once is marked for the first of them.
+const (
+	maxMarks    = 4096
+	maxNewMarks = 500
+)
 
 // mark refuses a mail that went through one of these accounts before, and marks it for all
 // of them. The field goes on top, where no signature reaches.
@@ -30,7 +34,9 @@ func (f *Forwarder) mark(h *mail.Header, through []*account.User) error {
 		if old[w] {
 			return errLoop
 		}
-		fresh = append(fresh, w)
+		if len(fresh) < maxNewMarks {
+			fresh = append(fresh, w)
+		}
 	}
 	h.Prepend(mail.NewField(FieldName, strings.Join(fresh, "\r\n\t")))
 	return nil
