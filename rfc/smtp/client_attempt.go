@@ -15,6 +15,7 @@ type attempt struct {
 	plan plan
 	to   []int // recipients
 
+	begun    bool // MAIL was sent
 	answered bool // the server answered MAIL
 	sent     bool // all of the message was sent
 	again    bool // a new connection may be tried at once
@@ -34,7 +35,7 @@ func (t *attempt) run() {
 	l.mails++
 	l.deadline = time.Now().Add(l.wait.Total)
 	release := l.guard(t.ctx)
-	if !t.steps() && !l.broken {
+	if !t.steps() && t.begun && !l.broken {
 		t.reset()
 	}
 	l.deadline = time.Time{}
@@ -109,6 +110,7 @@ func (t *attempt) refuseUTF8() {
 // when there is nothing more to say on this connection or in this transaction.
 func (t *attempt) envelope() (early, ok bool) {
 	l, flight := t.l, maxFlight
+	t.begun = true
 	l.send(t.mailLine(l, t.plan))
 	if !l.has("PIPELINING") {
 		flight = 1
