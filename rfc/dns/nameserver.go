@@ -65,7 +65,7 @@ func (n *Nameserver) parseTLS(s string) (addr string, err error) {
 	addr, host, named := strings.Cut(s, "!")
 	host, auth, checked := strings.Cut(host, "!")
 	if named {
-		if host != "" && !IsName(host) {
+		if strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != "" || host != "" && !IsName(host) {
 			return "", errors.New("the hostname is no domain name")
 		}
 		n.Host = Host(host)
@@ -78,14 +78,25 @@ func (n *Nameserver) parseTLS(s string) (addr string, err error) {
 
 // ParseAddrPort reads "IP" or "IP:port", an IPv6 address with a port in brackets.
 func ParseAddrPort(s string, port uint16) (netip.AddrPort, error) {
-	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+	bare, bracketed := strings.CutPrefix(s, "[")
+	if bracketed {
+		bare, bracketed = strings.CutSuffix(bare, "]")
+	} else {
+		bracketed = true
+	}
+	if ip, err := netip.ParseAddr(bare); err == nil && bracketed && isZone(ip.Zone()) {
 		return netip.AddrPortFrom(ip.Unmap(), port), nil
 	}
 	ap, err := netip.ParseAddrPort(s)
-	if err != nil || ap.Port() == 0 {
+	if err != nil || ap.Port() == 0 || !isZone(ap.Addr().Zone()) {
 		return netip.AddrPort{}, errors.New("no IP address, with or without a port")
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+}
+
+// isZone reports whether s may be the name of an interface behind a link-local address.
+func isZone(s string) bool {
+	return len(s) < 16 && !strings.ContainsAny(s, "[]!:%/ ")
 }
 
 // String returns what ParseNameserver reads.
