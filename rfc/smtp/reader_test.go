@@ -129,7 +129,7 @@ func TestAllSmallTexts(t *testing.T) {
 	}
 }
 
-func checkClean(t *testing.T, text string) {
+func checkClean(t testing.TB, text string) {
 	t.Helper()
 	plain := strings.ReplaceAll(text, "\r\n", "")
 	if strings.ContainsAny(plain, "\r\n\x00") || text != "" && !strings.HasSuffix(text, "\r\n") {
