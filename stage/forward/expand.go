@@ -1,11 +1,12 @@
 package forward
 
 import (
-	"fmt"
+	"errors"
 	"strings"
 
 	"stagecoach/account"
 	"stagecoach/mail"
+	"stagecoach/rfc/srs"
 )
 
 // An expansion is the recipients of one mail on their way to be replaced. All of it is
@@ -25,14 +26,14 @@ type expansion struct {
 
 // recipient adds what one recipient stands for.
 func (e *expansion) recipient(r mail.Recipient) error {
-	srs := e.forwarder.SRS
-	if srs != nil && srs.Is(r.Address) {
+	rewriter := e.forwarder.SRS
+	if rewriter != nil && rewriter.Is(r.Address) {
 		back, err := e.reverse(r.Address)
 		if err != nil {
 			return err
 		}
 		r.Address = back
-		if srs.Is(back) { // one that we wrapped twice would go round
+		if rewriter.Is(back) { // one that we wrapped twice would go round
 			return errSRS
 		}
 	}
@@ -67,15 +68,14 @@ func newExpansion(f *Forwarder, m *mail.Mail) *expansion {
 // reverse gives back the sender behind an SRS address to what may use one: a bounce, or an
 // automatic answer (RFC 3834). Anything else would make us an open relay.
 func (e *expansion) reverse(a mail.Address) (mail.Address, error) {
-	back, err := e.forwarder.SRS.Reverse(a)
-	if err != nil {
+	back, err := e.forwarder.SRS.Reverse(a, e.forwarder.now())
+	switch {
+	case errors.Is(err, srs.ErrTooLong):
+		return back, errSRSGone.Because(err)
+	case err != nil:
 		return back, errSRS.Because(err)
-	}
-	if back.IsZero() {
-		return back, errSRS
-	}
-	if !e.mail.Envelope.From.IsZero() && !isAutomatic(&e.mail.Message.Header) {
-		return back, errSRS.Because(fmt.Errorf("neither a bounce nor an automatic answer"))
+	case !e.mail.Envelope.From.IsZero() && !isAutomatic(&e.mail.Message.Header):
+		return back, errSRS.Because(errors.New("neither a bounce nor an automatic answer"))
 	}
 	e.returned = append(e.returned, back)
 	return back, nil

@@ -5,10 +5,12 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"stagecoach/account"
 	"stagecoach/mail"
+	"stagecoach/rfc/srs"
 )
 
 // A Forwarder replaces recipients of ours by their targets. Its fields are set before use
@@ -22,8 +24,8 @@ type Forwarder struct {
 	Accounts *account.Directory
 	Next     mail.Handler
 
-	// SRS undoes our own rewriting of senders; nil when there is none.
-	SRS Reverser
+	// SRS undoes our own rewriting of senders, which the relay does; nil when it does not.
+	SRS *srs.Rewriter
 
 	// Mark is the key of the marks by which a mail is known that comes to an address again,
 	// at least 16 octets. Without a key only the hop limit ends a loop.
@@ -34,17 +36,6 @@ type Forwarder struct {
 	Now func() time.Time // nil: time.Now
 
 	returns rate
-}
-
-// A Reverser undoes the rewriting of senders (rfc/srs).
-type Reverser interface {
-	// Is reports whether an address has the form of a rewritten sender of ours, whether its
-	// tag is good or not.
-	Is(a mail.Address) bool
-
-	// Reverse returns the sender that was rewritten. It fails when the tag is not ours or
-	// has expired.
-	Reverse(a mail.Address) (mail.Address, error)
 }
 
 // MaxHops is how many Received fields a mail may have (RFC 5321 section 6.3).
@@ -61,6 +52,7 @@ var (
 	errLoop     = mail.Reject(554, "5.4.6", "this mail goes in circles")
 	errHops     = mail.Reject(554, "5.4.6", "this mail has been through too many servers")
 	errSRS      = mail.Reject(550, "5.7.1", "this address takes only reports about mail that it sent")
+	errSRSGone  = mail.Reject(550, "5.1.6", "whom this report is for cannot be reached from here")
 	errSRSRate  = mail.Defer(450, "4.7.1", "too many reports to this address, please try again later")
 	errNobodyTo = mail.Reject(554, "5.5.0", "no recipients")
 )
@@ -74,16 +66,16 @@ func (f *Forwarder) now() time.Time {
 
 var _ mail.Handler = (*Forwarder)(nil)
 
-// Known reports whether mail to an address would be taken: it is a user's who receives mail,
-// or an SRS address of ours that is fresh. It is for a gate at the edge; that only reports may go to
-// an SRS address is seen later, in the message.
-func (f *Forwarder) Known(a mail.Address) bool {
-	if f.SRS != nil && f.SRS.Is(a) {
-		_, err := f.SRS.Reverse(a)
-		return err == nil
+// Returns reports whether an address is a sender that we rewrote, and fresh. It is for the
+// gate at the edge; that only reports may go there is seen later, in the message. One whose
+// original was too long to carry is fresh too: receivers ask for it while they look whether
+// a sender exists, and mail that is forwarded must not fail by that.
+func (f *Forwarder) Returns(a mail.Address) bool {
+	if f.SRS == nil {
+		return false
 	}
-	u, ok := f.Accounts.Book().Lookup(a)
-	return ok && u.Receives()
+	_, err := f.SRS.Reverse(a, f.now())
+	return err == nil || errors.Is(err, srs.ErrTooLong)
 }
 
 // Handle replaces the recipients and passes the mail on.
