@@ -24,7 +24,7 @@ const (
 // A Recipient is what a report says of one recipient.
 type Recipient struct {
 	Original   string       // what ORCPT= said, decoded, as "type;address"; "" leaves the field out
-	Final      mail.Address // the address that the report shows
+	Final      mail.Address // the address that the report shows; the zero Address shows none
 	Action     Action
 	Status     string    // RFC 3463, as "5.1.1"; what is no status code is written as x.0.0 of the action's class
 	RemoteMTA  string    // host name of the server that said Diagnostic, "" for none

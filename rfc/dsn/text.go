@@ -11,7 +11,12 @@ func (w *writer) text() string {
 	fmt.Fprintf(&b, "This is the mail system at %s.\n\n", w.clean(w.Reporter))
 	b.WriteString(opening(w.action(), len(w.Recipients) > 1))
 	for _, r := range w.Recipients {
-		fmt.Fprintf(&b, "\n  <%s>\n", w.clean(w.address(r.Final)))
+		shown := w.address(r.Final)
+		if r.Final.IsZero() {
+			_, shown, _ = strings.Cut(r.Original, ";")
+			shown = unitext(strings.TrimSpace(shown))
+		}
+		fmt.Fprintf(&b, "\n  <%s>\n", w.clean(shown))
 		if r.Diagnostic != "" {
 			for _, line := range wrap(w.clean(r.Diagnostic), 70) {
 				fmt.Fprintf(&b, "      %s\n", line)

@@ -136,7 +136,11 @@ func (w *writer) recipient(r Recipient) {
 	if kind, address, ok := strings.Cut(r.Original, ";"); ok {
 		w.field("Original-Recipient", w.typed(kind, address))
 	}
-	w.field("Final-Recipient", w.typed("rfc822", r.Final.String()))
+	if r.Final.IsZero() {
+		w.field("Final-Recipient", w.typed("unknown", "undisclosed"))
+	} else {
+		w.field("Final-Recipient", w.typed("rfc822", r.Final.String()))
+	}
 	w.field("Action", string(r.Action))
 	w.field("Status", statusCode(r))
 	if r.RemoteMTA != "" {
