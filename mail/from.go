@@ -57,11 +57,11 @@ func looksLikeFrom(f Field) bool {
 // quoted display name.
 func ParseFrom(s string) (Address, error) {
 	if strings.ContainsAny(s, "\x00\r\n") {
-		return Address{}, errors.New("From: control character")
+		return Address{}, errors.New("the From field has a control character")
 	}
 	a, err := parseMailbox(s)
 	if err != nil {
-		return Address{}, fmt.Errorf("From %q: %w", shorten(s), err)
+		return Address{}, fmt.Errorf("the From field %q: %w", shorten(s), err)
 	}
 	return a, nil
 }

@@ -93,8 +93,12 @@ func fields(v Verdict) []mail.Field {
 	if len(v.Reasons) > 0 {
 		status += ",\r\n\treasons=" + strings.Join(words(v.Reasons), ",")
 	}
-	if !strings.Contains(status, ",") {
+	switch {
+	case strings.Contains(status, ","): // clients look for the comma
+	case v.Label == Unknown:
 		status += ", not classified"
+	default:
+		status += ", without reasons"
 	}
 	out := []mail.Field{mail.NewField(Field, string(v.Label)), mail.NewField(StatusField, status)}
 	if v.Label == Yes {
