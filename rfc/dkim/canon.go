@@ -1,6 +1,8 @@
 package dkim
 
 import (
+	"strings"
+
 	"stagecoach/mail"
 )
 
@@ -11,10 +13,12 @@ func (c Canon) AppendField(b []byte, f mail.Field) []byte {
 		return appendLineEnd(append(b, f.Raw()...))
 	}
 	b = append(append(b, lowerName(f.Name())...), ':')
-	return append(appendRelaxed(b, f.Body()), '\r', '\n')
+	raw := f.Raw()
+	return append(appendRelaxed(b, raw[strings.IndexByte(raw, ':')+1:]), '\r', '\n')
 }
 
-// appendRelaxed unfolds s, makes every run of white space one blank, and drops it at the ends.
+// appendRelaxed unfolds s, which may end in its CRLF, makes every run of white space one blank,
+// and drops it at the ends.
 func appendRelaxed(b []byte, s string) []byte {
 	blank, begun := false, false
 	for i := 0; i < len(s); i++ {

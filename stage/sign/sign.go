@@ -21,8 +21,8 @@ type Key struct {
 
 // A Signer prepends DKIM-Signature fields to mail that is ours.
 //
-// A mail is ours when its one From field names only domains for which there are keys, and when
-// the mail itself shows that it comes from inside:
+// A mail is ours when its author (mail.Header.Author) is in a domain for which there are keys,
+// and when the mail itself shows that it comes from inside:
 //
 //   - AUTH= in the envelope (RFC 4954 section 5) names who submitted it. Submission sets it for
 //     a user who logged in and may use that From; whoever receives from strangers drops it.
@@ -31,8 +31,8 @@ type Key struct {
 //     everything that it lets in.
 //
 // So mail that is forwarded passes unsigned, also where it claims a domain of ours: it keeps the
-// signature that it came with, and our key never lends it trust. It is signed with the keys of
-// the (first) From domain itself, so that DMARC aligns; a sub-domain has its own keys.
+// signature that it came with, and our key never lends it trust. What is ours is signed with the
+// keys of the author's domain itself, so that DMARC aligns; a sub-domain has its own keys.
 //
 // With All the stage signs everything that has one From field, and stands where only trusted
 // machines reach it.
@@ -84,17 +84,12 @@ func (s *Signer) Handle(ctx context.Context, m *mail.Mail) error {
 
 // domainFor returns the domain that signs m, "" for none.
 func (s *Signer) domainFor(m *mail.Mail) string {
-	from := fromDomains(&m.Message.Header)
-	ours := len(from) > 0
-	for _, d := range from {
-		ours = ours && len(s.Keys[d]) > 0
+	author, err := m.Message.Header.Author()
+	ours := err == nil && len(s.Keys[author.Domain()]) > 0
+	if ours && (s.All != "" || isFromInside(m)) {
+		return author.Domain()
 	}
-	switch {
-	case ours && (s.All != "" || isFromInside(m)):
-		return from[0]
-	default:
-		return s.All
-	}
+	return s.All
 }
 
 // isFromInside reports whether m shows that it was written by a user of ours or by ourselves.
