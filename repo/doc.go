@@ -1,7 +1,7 @@
-// Package repo reads files that are kept under version: in a git repository, on this
-// machine or at the far end of SSH, HTTP or git's own protocol, or in a plain folder.
+// Package repo reads and writes files that are kept under version: in a git repository, on
+// this machine or at the far end of SSH, HTTP or git's own protocol, or in a plain folder.
 //
 // It is the only room that knows git. A far repository is held in memory and fetched
-// shallow; nothing is written to disk. A repository on this machine is read in place,
-// without the git program.
+// shallow; nothing of it is written to disk. A repository on this machine is read and written
+// in place, without the git program.
 package repo

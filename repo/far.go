@@ -1,16 +1,19 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // A session is one conversation with git-upload-pack. The sessions of go-git fit.
@@ -89,4 +92,81 @@ func download(ctx context.Context, s session, offered *packp.AdvRefs, commit plu
 	}
 	defer resp.Close()
 	return unpack(ctx, resp, l)
+}
+
+// A pusher is one conversation with git-receive-pack. The sessions of go-git fit.
+type pusher interface {
+	ReceivePack(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error)
+}
+
+func (f far) commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error) {
+	if base.Branch == "" {
+		return nil, ErrRejected
+	}
+	g, err := newGraft(base, c)
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.dial(ctx, transport.ReceivePackServiceName, l.Total)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	offered, err := s.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		return nil, orTimeout(ctx, fmt.Errorf("list of branches: %w", err))
+	}
+	if _, now, err := pickOffered(offered, base.Branch); err != nil || now.String() != base.Version {
+		return nil, errors.Join(ErrMoved, err)
+	}
+	req, err := g.request(offered, base)
+	if err != nil {
+		return nil, err
+	}
+	report, err := s.(pusher).ReceivePack(ctx, req)
+	if err == nil {
+		err = report.Error()
+	}
+	if err == nil {
+		return g.snapshot(base, c)
+	}
+	return f.afterFailure(ctx, base, c, g, l, orTimeout(ctx, err))
+}
+
+// afterFailure looks at what became of a push that failed, or whose answer was lost.
+func (f far) afterFailure(ctx context.Context, base *Snapshot, c Change, g *graft, l Limits, cause error) (*Snapshot, error) {
+	now, err := f.fetch(ctx, base.Branch, l, base)
+	switch {
+	case err != nil:
+		return nil, errors.Join(cause, err)
+	case now.Version == g.id.String():
+		return g.snapshot(base, c)
+	case now.Version != base.Version:
+		return nil, fmt.Errorf("%w: %w", ErrMoved, cause)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrRejected, cause)
+}
+
+// request is the push of a graft: the branch moves from base, or not at all.
+func (g *graft) request(offered *packp.AdvRefs, base *Snapshot) (*packp.ReferenceUpdateRequest, error) {
+	made := memory.NewStorage()
+	ids := make([]plumbing.Hash, len(g.objects))
+	for i, o := range g.objects {
+		var err error
+		if ids[i], err = made.SetEncodedObject(o); err != nil {
+			return nil, err
+		}
+	}
+	var pack bytes.Buffer
+	if _, err := packfile.NewEncoder(&pack, made, false).Encode(ids, 0); err != nil {
+		return nil, err
+	}
+	req := packp.NewReferenceUpdateRequestFromCapabilities(offered.Capabilities)
+	req.Commands = []*packp.Command{{
+		Name: plumbing.NewBranchReferenceName(base.Branch),
+		Old:  plumbing.NewHash(base.Version),
+		New:  g.id,
+	}}
+	req.Packfile = io.NopCloser(&pack)
+	return req, nil
 }

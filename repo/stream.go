@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 )
 
@@ -52,6 +53,25 @@ func (s *stream) UploadPack(_ context.Context, req *packp.UploadPackRequest) (*p
 		return nil, err
 	}
 	return resp, nil
+}
+
+// ReceivePack sends a pack and reads what the server did with it.
+func (s *stream) ReceivePack(_ context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
+	if !req.Capabilities.Supports(capability.ReportStatus) {
+		return nil, errors.New("the server does not tell what it did")
+	}
+	err := req.Encode(s.in)
+	report := packp.NewReportStatus()
+	if err == nil {
+		err = report.Decode(s.out)
+	}
+	if err != nil {
+		if said := s.fault(); said != "" {
+			return nil, fmt.Errorf("the server says %q", said)
+		}
+		return nil, err
+	}
+	return report, nil
 }
 
 func (s *stream) Close() error { return s.close() }

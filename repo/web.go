@@ -2,9 +2,11 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 )
@@ -18,7 +20,18 @@ func (w web) dial(_ context.Context, service string, limit int64) (session, erro
 		return nil, err
 	}
 	client := githttp.NewClient(&http.Client{Transport: boundedTrip{http.DefaultTransport, limit}})
+	if service == transport.ReceivePackServiceName {
+		push, err := client.NewReceivePackSession(end, nil)
+		return webPush{push}, err
+	}
 	return client.NewUploadPackSession(end, nil)
+}
+
+// webPush is a session that only pushes.
+type webPush struct{ transport.ReceivePackSession }
+
+func (webPush) UploadPack(context.Context, *packp.UploadPackRequest) (*packp.UploadPackResponse, error) {
+	return nil, errors.New("this session only pushes")
 }
 
 // A boundedTrip limits the length of every answer.

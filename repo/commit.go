@@ -1,0 +1,279 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// What Commit says of a change that cannot be made; errors.Is finds them.
+var (
+	ErrMoved    = errors.New("the repository has changed since it was read")
+	ErrRejected = errors.New("the repository does not take the change")
+)
+
+// A Change is what one commit does to the files.
+type Change struct {
+	Files   map[string][]byte // new contents by path; nil removes the file
+	Message string            // subject, and after an empty line the body
+	Name    string            // of author and committer
+	Email   string
+	When    time.Time
+}
+
+// Commit adds one commit to what base holds, and returns the files as they are then. When it
+// returns without an error the commit is durable: synced to disk in a repository on this
+// machine, taken by the server of a far one. ErrMoved means that somebody else was faster and
+// nothing was done: fetch, apply the change to what is there now, and commit again. After any
+// other error the commit may or may not have been made; the next Fetch tells.
+//
+// In a plain folder the files are replaced one by one, and nothing keeps Message and Name. In
+// a checkout the working folder follows, but for files with changes of their own.
+func (r *Remote) Commit(ctx context.Context, base *Snapshot, c Change) (*Snapshot, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.at, err)
+	}
+	w, ok := r.source.(committer)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", r.at, ErrRejected)
+	}
+	s, err := w.commit(ctx, base, c, r.limits)
+	if err != nil {
+		return nil, fmt.Errorf("%s: commit: %w", r.at, err)
+	}
+	r.last = s
+	return s, nil
+}
+
+// A committer is a source that can be written to.
+type committer interface {
+	commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error)
+}
+
+var (
+	_ committer = local{}
+	_ committer = far{}
+)
+
+func (c Change) check() error {
+	for path := range c.Files {
+		if !fs.ValidPath(path) || path == "." || strings.HasPrefix(path, ".git/") || path == ".git" {
+			return fmt.Errorf("%q is no path of a file", path)
+		}
+	}
+	if strings.ContainsAny(c.Name+c.Email, "<>\n\x00") || strings.Contains(c.Message, "\x00") {
+		return errors.New("the author or the message cannot stand in a commit")
+	}
+	return nil
+}
+
+// apply returns the files of base after the change.
+func (c Change) apply(base *Snapshot) map[string][]byte {
+	files := make(map[string][]byte, len(base.Files)+len(c.Files))
+	for path, data := range base.Files {
+		files[path] = data
+	}
+	for path, data := range c.Files {
+		if data == nil {
+			delete(files, path)
+		} else {
+			files[path] = data
+		}
+	}
+	return files
+}
+
+// A graft is a commit as objects: those that are new, the commit last.
+type graft struct {
+	id      plumbing.Hash
+	objects []plumbing.EncodedObject
+}
+
+// newGraft makes the objects for a change on top of base.
+func newGraft(base *Snapshot, c Change) (*graft, error) {
+	parent := plumbing.NewHash(base.Version)
+	commit, err := object.GetCommit(base.objects, parent)
+	if err != nil {
+		return nil, err
+	}
+	g := &graft{}
+	tree, err := g.tree(base.objects, commit.TreeHash, c.Files)
+	if err != nil {
+		return nil, err
+	}
+	who := object.Signature{Name: c.Name, Email: c.Email, When: c.When}
+	g.id, err = g.add(&object.Commit{
+		Author: who, Committer: who, Message: c.Message, TreeHash: tree, ParentHashes: []plumbing.Hash{parent},
+	})
+	return g, err
+}
+
+// tree adds the tree at id with the files changed, and the trees below that change with it.
+func (g *graft) tree(from storer.EncodedObjectStorer, id plumbing.Hash, files map[string][]byte) (plumbing.Hash, error) {
+	entries := map[string]object.TreeEntry{}
+	if id != plumbing.ZeroHash {
+		tree, err := object.GetTree(from, id)
+		if err != nil {
+			return id, err
+		}
+		for _, e := range tree.Entries {
+			entries[e.Name] = e
+		}
+	}
+	below := map[string]map[string][]byte{}
+	for path, data := range files {
+		folder, rest, nested := strings.Cut(path, "/")
+		if nested {
+			if below[folder] == nil {
+				below[folder] = map[string][]byte{}
+			}
+			below[folder][rest] = data
+			continue
+		}
+		if err := g.file(entries, path, data); err != nil {
+			return id, err
+		}
+	}
+	for folder, files := range below {
+		if err := g.folder(from, entries, folder, files); err != nil {
+			return id, err
+		}
+	}
+	if len(entries) == 0 {
+		return plumbing.ZeroHash, nil
+	}
+	return g.add(sortedTree(entries))
+}
+
+func (g *graft) file(entries map[string]object.TreeEntry, name string, data []byte) error {
+	if data == nil {
+		delete(entries, name)
+		return nil
+	}
+	if e, ok := entries[name]; ok && e.Mode == filemode.Dir {
+		return fmt.Errorf("%s is a folder", name)
+	}
+	blob := &plumbing.MemoryObject{}
+	blob.SetType(plumbing.BlobObject)
+	if _, err := blob.Write(data); err != nil {
+		return err
+	}
+	g.objects = append(g.objects, blob)
+	mode := filemode.Regular
+	if e, ok := entries[name]; ok {
+		mode = e.Mode
+	}
+	entries[name] = object.TreeEntry{Name: name, Mode: mode, Hash: blob.Hash()}
+	return nil
+}
+
+func (g *graft) folder(from storer.EncodedObjectStorer, entries map[string]object.TreeEntry, name string, files map[string][]byte) error {
+	id := plumbing.ZeroHash
+	if e, ok := entries[name]; ok {
+		if e.Mode != filemode.Dir {
+			return fmt.Errorf("%s is no folder", name)
+		}
+		id = e.Hash
+	}
+	tree, err := g.tree(from, id, files)
+	if err != nil {
+		return err
+	}
+	if tree == plumbing.ZeroHash {
+		delete(entries, name)
+	} else {
+		entries[name] = object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: tree}
+	}
+	return nil
+}
+
+// sortedTree puts entries in git's order, in which a folder counts as if its name ended in a
+// slash.
+func sortedTree(entries map[string]object.TreeEntry) *object.Tree {
+	key := func(e object.TreeEntry) string {
+		if e.Mode == filemode.Dir {
+			return e.Name + "/"
+		}
+		return e.Name
+	}
+	list := slices.SortedFunc(maps.Values(entries), func(a, b object.TreeEntry) int {
+		return strings.Compare(key(a), key(b))
+	})
+	return &object.Tree{Entries: list}
+}
+
+// encoder is a commit or a tree.
+type encoder interface {
+	Encode(o plumbing.EncodedObject) error
+}
+
+func (g *graft) add(e encoder) (plumbing.Hash, error) {
+	o := &plumbing.MemoryObject{}
+	if err := e.Encode(o); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	g.objects = append(g.objects, o)
+	return o.Hash(), nil
+}
+
+// snapshot returns what the repository holds after the graft, with the trees and the commit in
+// memory, so that another change can follow.
+func (g *graft) snapshot(base *Snapshot, c Change) (*Snapshot, error) {
+	kept := memory.NewStorage()
+	commit := g.objects[len(g.objects)-1]
+	if _, err := kept.SetEncodedObject(commit); err != nil {
+		return nil, err
+	}
+	made := map[plumbing.Hash]plumbing.EncodedObject{}
+	for _, o := range g.objects {
+		made[o.Hash()] = o
+	}
+	decoded, err := object.GetCommit(kept, commit.Hash())
+	if err != nil {
+		return nil, err
+	}
+	if err := keepTrees(kept, base.objects, made, decoded.TreeHash); err != nil {
+		return nil, err
+	}
+	return &Snapshot{Version: g.id.String(), Branch: base.Branch, Files: c.apply(base), objects: kept}, nil
+}
+
+func keepTrees(kept *memory.Storage, old storer.EncodedObjectStorer, made map[plumbing.Hash]plumbing.EncodedObject, id plumbing.Hash) error {
+	o, ok := made[id]
+	if !ok {
+		var err error
+		if o, err = old.EncodedObject(plumbing.TreeObject, id); err != nil {
+			return err
+		}
+	}
+	if _, err := kept.SetEncodedObject(o); err != nil {
+		return err
+	}
+	tree, err := object.DecodeTree(kept, o)
+	if err != nil {
+		return err
+	}
+	for _, e := range tree.Entries {
+		if e.Mode == filemode.Dir {
+			if err := keepTrees(kept, old, made, e.Hash); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package repo
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// commit makes the objects durable first and moves the branch last, under the lock file that
+// git itself uses, so that a crash at any point leaves the branch at one commit or the other.
+func (s local) commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error) {
+	repository, err := git.PlainOpenWithOptions(s.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	if errors.Is(err, git.ErrRepositoryNotExists) {
+		return s.commitFolder(ctx, base, c, l)
+	}
+	if err != nil {
+		return nil, err
+	}
+	store, ok := repository.Storer.(*filesystem.Storage)
+	if !ok || base.Branch == "" {
+		return nil, ErrRejected
+	}
+	dir := commonDir(store.Filesystem().Root())
+	branch := plumbing.NewBranchReferenceName(base.Branch)
+	unlock, move, err := lockRef(ctx, dir, branch)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	now, err := store.Reference(branch)
+	if err != nil || now.Hash().String() != base.Version {
+		return nil, errors.Join(ErrMoved, err)
+	}
+	g, err := newGraft(base, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range g.objects {
+		if err := writeObject(filepath.Join(dir, "objects"), o); err != nil {
+			return nil, err
+		}
+	}
+	if err := move(g.id); err != nil {
+		return nil, err
+	}
+	follow(repository, branch, base, c)
+	return g.snapshot(base, c)
+}
+
+// commonDir returns where branches and objects are: a checkout made by git worktree has them
+// elsewhere.
+func commonDir(dir string) string {
+	data, err := os.ReadFile(filepath.Join(dir, "commondir"))
+	if err != nil {
+		return dir
+	}
+	common := strings.TrimSpace(string(data))
+	if filepath.IsAbs(common) {
+		return common
+	}
+	return filepath.Join(dir, common)
+}
+
+// lockRef takes the lock of a branch and returns how to move the branch, which is done once.
+func lockRef(ctx context.Context, dir string, branch plumbing.ReferenceName) (unlock func(), move func(plumbing.Hash) error, err error) {
+	path := filepath.Join(dir, filepath.FromSlash(branch.String()))
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return nil, nil, err
+	}
+	lock := path + ".lock"
+	f, err := openLock(ctx, lock)
+	if err != nil {
+		return nil, nil, err
+	}
+	moved := false
+	unlock = func() {
+		f.Close()
+		if !moved {
+			os.Remove(lock)
+		}
+	}
+	move = func(id plumbing.Hash) error {
+		if _, err := f.WriteString(id.String() + "\n"); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		if err := os.Rename(lock, path); err != nil {
+			return err
+		}
+		moved = true
+		return syncFolder(filepath.Dir(path))
+	}
+	return unlock, move, nil
+}
+
+// staleLock is the age at which a lock is taken to be of a process that is dead. Neither git
+// nor we hold one for more than an instant.
+const staleLock = 10 * time.Minute
+
+func openLock(ctx context.Context, lock string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+		if info, err := os.Stat(lock); err == nil && time.Since(info.ModTime()) > staleLock {
+			os.Remove(lock)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s is locked: %w", lock, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// writeObject writes a loose object, synced, under the name that is its hash.
+func writeObject(objects string, o plumbing.EncodedObject) error {
+	id := o.Hash().String()
+	path := filepath.Join(objects, id[:2], id[2:])
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	var packed bytes.Buffer
+	z := zlib.NewWriter(&packed)
+	if _, err := io.WriteString(z, o.Type().String()+" "+strconv.FormatInt(o.Size(), 10)+"\x00"); err != nil {
+		return err
+	}
+	r, err := o.Reader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(z, r); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Dir(path), 0o777); err == nil {
+		if err := syncFolder(objects); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return replaceFile(path, packed.Bytes(), 0o444)
+}
+
+// replaceFile puts data in place of what is at path: after a crash there is the one or the
+// other, and after a nil error there is data.
+func replaceFile(path string, data []byte, mode fs.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// follow brings the working folder of a checkout up to the new commit. It is a courtesy: the
+// commit stands whether or not it succeeds.
+func follow(repository *git.Repository, branch plumbing.ReferenceName, base *Snapshot, c Change) {
+	work, err := repository.Worktree()
+	if err != nil {
+		return // a bare repository
+	}
+	head, err := repository.Storer.Reference(plumbing.HEAD)
+	if err != nil || head.Target() != branch {
+		return
+	}
+	root := work.Filesystem.Root()
+	for path, data := range c.Files {
+		at := filepath.Join(root, filepath.FromSlash(path))
+		have, err := os.ReadFile(at)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || !bytes.Equal(have, base.Files[path]) {
+			continue // the owner is at work on it
+		}
+		if data == nil {
+			work.Remove(path) //nolint:errcheck // see above
+			continue
+		}
+		if replaceFile(at, data, 0o644) == nil {
+			work.Add(path) //nolint:errcheck // see above
+		}
+	}
+}
+
+// commitFolder writes into a plain folder.
+func (s local) commitFolder(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error) {
+	now, err := readFolder(ctx, s.path, l, nil)
+	if err != nil {
+		return nil, err
+	}
+	if now.Version != base.Version {
+		return nil, ErrMoved
+	}
+	root, err := filepath.EvalSymlinks(s.path)
+	if err != nil {
+		return nil, err
+	}
+	for path, data := range c.Files {
+		at := filepath.Join(root, filepath.FromSlash(path))
+		switch {
+		case data == nil:
+			err = os.Remove(at)
+		default:
+			if err = os.MkdirAll(filepath.Dir(at), 0o777); err == nil {
+				err = replaceFile(at, data, 0o644)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	next := &Snapshot{Files: c.apply(base)}
+	next.Version = contentVersion(next)
+	return next, nil
+}
