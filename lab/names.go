@@ -85,7 +85,7 @@ func (l *Lab) AddZone(apex, text string) error {
 	}
 	parent := l.tld.zoneOf(z.apex)
 	if parent == nil || parent.apex == z.apex {
-		return fmt.Errorf("zone %s is not below example. or test.", apex)
+		return fmt.Errorf("zone %s is below neither \"example\" nor \"test\"", apex)
 	}
 	if up := l.hosting.zoneOf(z.apex); up != nil && up.apex != z.apex {
 		parent = up
@@ -104,7 +104,7 @@ func (l *Lab) Delegate(apex, server string, a netip.Addr) error {
 	apex, server = dns.Canonical(apex), dns.Canonical(server)
 	parent := l.tld.zoneOf(apex)
 	if parent == nil || parent.apex == apex {
-		return fmt.Errorf("zone %s is not below example. or test.", apex)
+		return fmt.Errorf("zone %s is below neither \"example\" nor \"test\"", apex)
 	}
 	rrs, err := parse(fmt.Sprintf("%s NS %s", apex, server), ".")
 	if err != nil {
