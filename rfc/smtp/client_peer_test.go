@@ -157,7 +157,7 @@ func wantRefusal(t *testing.T, err error, want string) *mail.Refusal {
 }
 
 // hopError returns the cause that every refusal of a NextHop has.
-func hopError(t *testing.T, err error) *HopError {
+func hopError(t testing.TB, err error) *HopError {
 	t.Helper()
 	var e *HopError
 	if !errors.As(err, &e) {
