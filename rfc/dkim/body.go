@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"hash"
 	"io"
+
+	"stagecoach/mail"
 )
 
 // A BodyHash takes the body of a message in pieces of any size and hashes its canonical form
@@ -79,8 +81,8 @@ func (h *BodyHash) writeRelaxed(p []byte) {
 		c := p[i]
 		if c > ' ' && !h.cr { // the common case, as a run
 			n := i + 1
-			for n < len(p) && p[n] > ' ' {
-				n++
+			for n < len(p) && (p[n] > ' ' || p[n] == ' ' && n+1 < len(p) && p[n+1] > ' ') {
+				n++ // single blanks inside of a line stay as they are
 			}
 			h.run(p[i:n])
 			i = n - 1
@@ -172,15 +174,16 @@ type bodySum struct {
 	size   int64
 }
 
-// sumBody reads a body once and returns the hashes of the canonical forms that are wanted.
-func sumBody(r io.Reader, wanted [2]bool) (sums [2]bodySum, err error) {
+// sumBody reads the body of m once and returns the hashes of the canonical forms that are wanted.
+func sumBody(m *mail.Message, wanted [2]bool) (sums [2]bodySum, err error) {
 	var hashes [2]*BodyHash
 	for c := range wanted {
 		if wanted[c] {
 			hashes[c] = NewBodyHash(Canon(c))
 		}
 	}
-	buf := make([]byte, 32<<10)
+	r := m.NewReader()
+	buf := make([]byte, min(32<<10, m.Body.Size()+1))
 	for err == nil {
 		var n int
 		n, err = r.Read(buf)

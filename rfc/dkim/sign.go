@@ -71,7 +71,7 @@ func Sign(m *mail.Message, signers ...Signer) ([]mail.Field, error) {
 		}
 		wanted[signers[i].Body] = true
 	}
-	sums, err := sumBody(m.NewReader(), wanted)
+	sums, err := sumBody(m, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("dkim: the body: %w", err)
 	}

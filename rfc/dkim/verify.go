@@ -139,7 +139,7 @@ func (v *verification) gather(ctx context.Context, m *mail.Message, x dns.Exchan
 		}
 	}
 	if len(v.keys) > 0 {
-		v.sums, v.bodyErr = sumBody(m.NewReader(), wanted)
+		v.sums, v.bodyErr = sumBody(m, wanted)
 	}
 	wait.Wait()
 }
