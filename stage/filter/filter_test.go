@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,9 +112,9 @@ func TestSlowClassifier(t *testing.T) {
 
 func TestManySlowClassifiers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		started := 0
+		var started atomic.Int32
 		f := &Filter{Timeout: time.Second, Classifier: classify(func(context.Context, *mail.Mail) (Verdict, error) {
-			started++
+			started.Add(1)
 			time.Sleep(time.Hour)
 			return Verdict{Label: No}, nil
 		})}
@@ -122,8 +123,8 @@ func TestManySlowClassifiers(t *testing.T) {
 				t.Fatalf("got %q", got)
 			}
 		}
-		if started != maxRunning {
-			t.Errorf("%d classifications at once, want %d", started, maxRunning)
+		if n := started.Load(); n != maxRunning {
+			t.Errorf("%d classifications at once, want %d", n, maxRunning)
 		}
 		time.Sleep(2 * time.Hour)
 		f.Classifier = classify(func(context.Context, *mail.Mail) (Verdict, error) {
