@@ -38,13 +38,16 @@ type reader struct {
 	pool   *sync.Pool   // of *[bufferSize]byte
 	auth   bool         // AUTH may be long
 
-	buf   []byte
-	r, w  int // buf[r:w] was read and not used
+	small [smallBuffer]byte
+	buf   []byte // small or large
+	r, w  int    // buf[r:w] was read and not used
 	large *[bufferSize]byte
 }
 
 func newReader(src io.Reader, pool *sync.Pool, before func() error) *reader {
-	return &reader{src: src, before: before, pool: pool, buf: make([]byte, smallBuffer)}
+	r := &reader{src: src, before: before, pool: pool}
+	r.buf = r.small[:]
+	return r
 }
 
 // buffered returns how many octets wait.
@@ -68,7 +71,12 @@ func (r *reader) line(max int) ([]byte, error) {
 			return line, nil
 		}
 		seen = r.buffered()
-		if err := r.fill(); err != nil {
+		err = r.fill()
+		if isTimeout(err) && r.hoards() {
+			r.shrink()
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -96,6 +104,10 @@ func checkLine(b []byte, seen, max int) (int, error) {
 	}
 	return -1, nil
 }
+
+// hoards reports whether a large buffer is held for nothing. A connection that had use for
+// one keeps it for a short while, as the next mail may follow at once.
+func (r *reader) hoards() bool { return r.large != nil && r.r == r.w }
 
 // chunk returns at most n octets, which stay valid until the next call. It reads when none
 // wait.
@@ -171,12 +183,17 @@ func (r *reader) shrink() {
 	if r.large == nil || r.buffered() > smallBuffer {
 		return
 	}
-	small := make([]byte, smallBuffer)
-	r.w = copy(small, r.buf[r.r:r.w])
+	r.w = copy(r.small[:], r.buf[r.r:r.w])
 	r.r = 0
-	r.buf = small
+	r.buf = r.small[:]
 	r.pool.Put(r.large)
 	r.large = nil
+}
+
+// free gives the large buffer back at the end.
+func (r *reader) free() {
+	r.r, r.w = 0, 0
+	r.shrink()
 }
 
 // A textScanner checks message text as it streams by: lines end with CRLF, are no longer

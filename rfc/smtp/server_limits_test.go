@@ -250,7 +250,7 @@ func (f gateFunc) Admit(ctx context.Context, m *mail.Mail, to mail.Address) erro
 }
 
 // Until the Gate trusts somebody, AUTH= says nothing.
-func TestSubmitter(t *testing.T) {
+func TestUntrustedSubmitter(t *testing.T) {
 	for _, gate := range []Gate{nil, ourGate{}} {
 		b := &box{}
 		c := dial(t, serve(t, &Server{Next: b, Gate: gate}))

@@ -107,6 +107,9 @@ func (s *session) serve() {
 // leave gives back what the session holds.
 func (s *session) leave() {
 	s.reset()
+	if s.in != nil {
+		s.in.free()
+	}
 	if s.counted {
 		s.state.gauge.leave(s.peer.Addr)
 	}

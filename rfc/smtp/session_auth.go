@@ -65,7 +65,7 @@ func (s *session) auth(args string) error {
 	}
 	s.peer.User = exchange.User()
 	s.count(LoggedIn, 0)
-	s.reply(235, "2.7.0", "welcome")
+	s.reply(235, "2.7.0", "authenticated")
 	return nil
 }
 

@@ -72,9 +72,9 @@ func (s *session) minor(verb, args string) error {
 		if args == "" {
 			return errArgs
 		}
-		s.reply(252, "2.5.0", "send some mail, and it will be seen")
+		s.reply(252, "2.0.0", "cannot verify users, but will take mail and try to deliver it")
 	case "HELP":
-		s.reply(214, "2.0.0", "RFC 5321 has it all")
+		s.reply(214, "2.0.0", "see RFC 5321")
 	case "EXPN", "TURN", "SEND", "SOML", "SAML", "ETRN":
 		return errNoCommand
 	default:

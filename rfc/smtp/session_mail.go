@@ -43,9 +43,6 @@ func (s *session) reset() {
 		s.setBusy(false)
 	}
 	s.now = incoming{}
-	if s.in != nil {
-		s.in.shrink()
-	}
 }
 
 // mailFrom does MAIL (RFC 5321 section 4.1.1.2).

@@ -33,8 +33,15 @@ func (s *session) deadline(now time.Time) time.Time {
 	if s.state.gauge.pressed() {
 		patience = min(patience, pressedCommand)
 	}
+	if s.in.hoards() {
+		patience = min(patience, hoardTime)
+	}
 	return s.now.bound(s.lastTalk.Add(patience))
 }
+
+// hoardTime is how long a session waits for a command with a large buffer, before it goes
+// on waiting with a small one.
+const hoardTime = time.Second
 
 // dataDeadline returns until when the next octets of a message must be there: so that its
 // rate does not fall below the least, and within the time for a block and for all of it.
