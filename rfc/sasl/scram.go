@@ -28,6 +28,9 @@ type Binding struct {
 // ExporterBinding returns the binding of RFC 9266; ok is false on a connection that has none,
 // which is TLS 1.2 without extended master secret.
 func ExporterBinding(state *tls.ConnectionState) (_ Binding, ok bool) {
+	if !state.HandshakeComplete {
+		return Binding{}, false
+	}
 	b, err := scram.NewTLSExporterBinding(state)
 	return Binding{string(b.Type), b.Data}, err == nil
 }
