@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"stagecoach/mail"
 )
 
 // An attempt is one transaction: MAIL to the reply to the end of the message (RFC 5321 section 3.3). A
@@ -327,7 +329,21 @@ func (t *attempt) verdict(step string) bool {
 		t.fail(t.hop.said(step, r.refusal(), false))
 		return false
 	}
-	return t.open() > 0
+	took := t.open() > 0
+	t.markUnreported()
+	return took
+}
+
+// markUnreported tells Carry's caller of recipients whose success the server will not report.
+func (t *attempt) markUnreported() {
+	if t.all || t.l.has("DSN") {
+		return
+	}
+	for _, i := range t.to {
+		if t.results[i] == nil && t.mail.Envelope.To[i].Notify&mail.NotifySuccess != 0 {
+			t.results[i] = Unreported{t.hop.Host}
+		}
+	}
 }
 
 // reset ends a transaction that came to nothing, so that the connection can be used again.

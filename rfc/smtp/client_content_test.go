@@ -243,3 +243,37 @@ func TestSubmitterIsForFriends(t *testing.T) {
 		wantRefusal(t, h.Handle(t.Context(), m), "421 4.0.0")
 	}
 }
+
+// RFC 3461 section 5.2.2: where DSN is not offered its parameters are not sent, and a report
+// of success is due from us.
+func TestUnreported(t *testing.T) {
+	for _, offer := range []string{"X", "DSN"} {
+		_, h := scripted(t, func(f *far) {
+			f.greet(offer)
+			want := []string{"MAIL FROM:<joe@us.example>", "RCPT TO:<a@b.example>", "RCPT TO:<b@b.example>"}
+			if offer == "DSN" {
+				want = []string{want[0] + " RET=HDRS ENVID=x", want[1] + " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;c@d.example", want[2] + " NOTIFY=NEVER"}
+			}
+			for _, w := range want {
+				if got := f.line(); got != w {
+					f.t.Errorf("got %q, want %q", got, w)
+				}
+				f.send("250 ok\r\n")
+			}
+			f.want("DATA")
+			f.send("354 go\r\n")
+			f.data()
+			f.send("250 ok\r\n")
+			f.ended()
+		})
+		m := letter(small, "a@b.example", "b@b.example")
+		m.Envelope.ID, m.Envelope.Return = "x", mail.ReturnHeaders
+		m.Envelope.To[0].Notify, m.Envelope.To[0].Original = mail.NotifySuccess|mail.NotifyFailure, "rfc822;c@d.example"
+		m.Envelope.To[1].Notify = mail.NotifyNever
+		results := h.Carry(t.Context(), m)
+		u, ok := results[0].(Unreported)
+		if ok != (offer == "X") || ok && !u.Relayed() || !ok && results[0] != nil || results[1] != nil {
+			t.Errorf("%s: %v", offer, results)
+		}
+	}
+}

@@ -45,6 +45,16 @@ func (e *HopError) RemoteMTA() string {
 	return e.Host
 }
 
+// Unreported is a result of Carry that means success: the server has the mail, but does not
+// know delivery reports, so that one of success, which was asked for, is due from whoever
+// holds the mail here (RFC 3461 section 5.2.2).
+type Unreported struct{ Host string }
+
+// Relayed returns true.
+func (Unreported) Relayed() bool { return true }
+
+func (u Unreported) Error() string { return u.Host + " has the mail and will not report it" }
+
 // said makes an error of a refusal that the server spoke.
 func (h *NextHop) said(step string, r *mail.Refusal, elsewhere bool) error {
 	return r.Because(&HopError{Host: h.Host, Step: step, Elsewhere: elsewhere})

@@ -113,7 +113,8 @@ func (h *NextHop) Handle(ctx context.Context, m *mail.Mail) error {
 }
 
 // Carry hands over a mail for those recipients whom the server takes, and returns one
-// result for each, in order: nil for those who have it.
+// result for each, in order: nil for those who have it, or an Unreported where NOTIFY= asks
+// for a report of success that the server will not send.
 func (h *NextHop) Carry(ctx context.Context, m *mail.Mail) []error {
 	j := newJob(ctx, h, m)
 	for rest := everyone(m); len(rest) > 0; {
