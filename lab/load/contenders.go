@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,8 +16,24 @@ import (
 // defaultRelay are the arguments of our relay in a comparison.
 const defaultRelay = "relay --domain load.example --name relay.load.example --remote {users} --spool {spool} --listen {listen} --route *={sink}"
 
-// startOurs starts our relay with a spool of its own in dir. Its log goes to dir/log.
-func startOurs(ctx context.Context, dir string, o *options) (*contender, error) {
+// A relay is our program with a folder, a port and a log of its own, over many lives.
+type relay struct {
+	binary string
+	args   []string
+	listen string
+	log    string
+	life   *life
+}
+
+// A life is one run of a program.
+type life struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed at its end, when err is set
+	err   error
+}
+
+// newRelay lays out dir for a relay that hands all mail to the sink.
+func newRelay(dir string, o *options) (*relay, error) {
 	users, spool := filepath.Join(dir, "users"), filepath.Join(dir, "spool")
 	for _, d := range []string{users, spool} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -32,39 +47,76 @@ func startOurs(ctx context.Context, dir string, o *options) (*contender, error) 
 	if err != nil {
 		return nil, err
 	}
-	listen := fmt.Sprintf("127.0.0.1:%d", port)
-	fill := strings.NewReplacer("{listen}", listen, "{sink}", o.sink, "{spool}", spool, "{users}", users)
-	var args []string
+	r := &relay{binary: o.binary, listen: fmt.Sprintf("127.0.0.1:%d", port), log: filepath.Join(dir, "log")}
+	fill := strings.NewReplacer("{listen}", r.listen, "{sink}", o.sink, "{spool}", spool, "{users}", users)
 	for _, a := range strings.Fields(o.relay) { // split first: the folders may have blanks in them
-		args = append(args, fill.Replace(a))
+		r.args = append(r.args, fill.Replace(a))
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	return r, nil
+}
+
+// start starts the program, and returns when it greets.
+func (r *relay) start(ctx context.Context) error {
+	log, err := os.OpenFile(r.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	v := &life{cmd: exec.Command(r.binary, r.args...), ended: make(chan struct{})} //nolint:gosec // the binary is what the user names
+	v.cmd.Stdout, v.cmd.Stderr = log, log
+	if err := v.cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		v.err = v.cmd.Wait()
+		close(v.ended)
+	}()
+	r.life = v
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-v.ended: // before it has greeted: it is of no use to wait on
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := awaitGreeting(ctx, r.listen); err != nil {
+		stopped := r.stop()
+		text, _ := os.ReadFile(r.log)
+		return fmt.Errorf("%w: %s", errors.Join(err, stopped), last(string(text), 1000))
+	}
+	return nil
+}
+
+// stop asks the program to end, and waits.
+func (r *relay) stop() error {
+	r.life.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // Wait tells
+	select {
+	case <-r.life.ended:
+		return r.life.err
+	case <-time.After(15 * time.Second):
+		r.kill()
+		return errors.New("stagecoach did not stop within 15 s")
+	}
+}
+
+// kill ends the program as a crash would (SIGKILL), and waits for its end.
+func (r *relay) kill() {
+	r.life.cmd.Process.Kill() //nolint:errcheck // Wait tells
+	<-r.life.ended
+}
+
+// startOurs starts our relay for a comparison.
+func startOurs(ctx context.Context, dir string, o *options) (*contender, error) {
+	r, err := newRelay(dir, o)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	cmd := exec.Command(o.binary, args...) //nolint:gosec // the binary is what the user names
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	stop := func() error {
-		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // Wait tells
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(15 * time.Second):
-			cmd.Process.Kill() //nolint:errcheck // Wait tells
-			return errors.Join(errors.New("stagecoach did not stop within 15 s"), <-ended)
-		}
-	}
-	if err := awaitGreeting(ctx, listen); err != nil {
-		text, _ := os.ReadFile(log.Name())
-		return nil, errors.Join(fmt.Errorf("%w: %s", err, last(string(text), 1000)), stop())
-	}
-	return &contender{"stagecoach", listen, cmd.Process.Pid, stop}, nil
+	return &contender{"stagecoach", r.listen, r.life.cmd.Process.Pid, r.stop}, nil
 }
 
 func last(s string, n int) string { return s[max(0, len(s)-n):] }
@@ -88,45 +140,4 @@ func awaitGreeting(ctx context.Context, address string) error {
 			return fmt.Errorf("no greeting from %s", address)
 		}
 	}
-}
-
-// startPostfix starts an instance of Postfix with its own configuration, queue and port. All
-// settings that bear on speed or safety are Postfix's own, but default_process_limit.
-func startPostfix(ctx context.Context, dir, sink string, processes int) (*contender, error) {
-	if _, err := exec.LookPath("postfix"); err != nil {
-		return nil, err
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	listen := fmt.Sprintf("127.0.0.1:%d", port)
-	conf, queue := filepath.Join(dir, "conf"), filepath.Join(dir, "queue")
-	if err := writePostfixConfig(ctx, dir, sink, port, processes); err != nil {
-		return nil, err
-	}
-	if err := postfix(ctx, conf, "start"); err != nil {
-		return nil, err
-	}
-	stop := func() error { return postfix(context.WithoutCancel(ctx), conf, "stop") }
-	if err := awaitGreeting(ctx, listen); err != nil {
-		return nil, errors.Join(err, stop())
-	}
-	text, err := os.ReadFile(filepath.Join(queue, "pid", "master.pid"))
-	if err != nil {
-		return nil, errors.Join(err, stop())
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return nil, errors.Join(err, stop())
-	}
-	return &contender{"postfix", listen, pid, stop}, nil
-}
-
-func postfix(ctx context.Context, conf, verb string) error {
-	out, err := exec.CommandContext(ctx, "postfix", "-c", conf, verb).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("postfix %s: %w: %s", verb, err, last(string(out), 1000))
-	}
-	return nil
 }

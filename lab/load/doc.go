@@ -30,6 +30,18 @@
 //	go build -o /tmp/stagecoach ./cmd/stagecoach
 //	go run ./lab/load -versus postfix -stagecoach /tmp/stagecoach -sessions 20 -size 4k -min-accepted 5 -min-delivered 4
 //
+// # Crashes
+//
+// With -kill N our relay is killed N times at random moments, started again on the same
+// spool, and left to deliver what it has. Then every message must be where it belongs: what
+// was answered with 250 has arrived at the sink, or the run fails; what arrived twice is
+// counted, and bounded by -max-duplicates for each kill. The ledger is kept by this process,
+// which is not killed.
+//
+//	go run ./lab/load -kill 1000 -stagecoach /tmp/stagecoach -sessions 64 -size 10k -rate 500 -sink-latency 50ms
+//
+// # Figures
+//
 // The rates are medians over the rounds. CPU a message is that of all processes of a server,
 // for accepting and delivering; PSS divides pages that processes share among them.
 package main

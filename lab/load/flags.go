@@ -35,6 +35,8 @@ type options struct {
 	dir              string
 	minAccepted      float64
 	minDelivered     float64
+	kills            int
+	maxDuplicates    int
 }
 
 // maxDuration is the longest run: a load that nobody stops stops by itself.
@@ -59,13 +61,15 @@ func parseFlags(args []string, usage io.Writer) (*options, error) {
 	f.IntVar(&o.pid, "pid", 0, "process whose CPU time and memory are measured, with its children")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.versus, "versus", "", "compare with \"postfix\" (needs root): see the package comment")
-	f.StringVar(&o.binary, "stagecoach", "stagecoach", "with -versus: our program")
-	f.StringVar(&o.relay, "relay", defaultRelay, "with -versus: its arguments; {listen}, {sink}, {spool} and {users} are filled in")
+	f.StringVar(&o.binary, "stagecoach", "stagecoach", "with -versus and -kill: our program")
+	f.StringVar(&o.relay, "relay", defaultRelay, "with -versus and -kill: its arguments; {listen}, {sink}, {spool} and {users} are filled in")
 	f.IntVar(&o.postfixProcesses, "postfix-processes", 100, "with -versus: Postfix's default_process_limit")
 	f.IntVar(&o.rounds, "rounds", 2, "with -versus: how often each of the two is measured, in turn")
-	f.StringVar(&o.dir, "dir", "", "with -versus: where both queues are, in a folder of their own (default: the system's folder for temporary files)")
+	f.StringVar(&o.dir, "dir", "", "with -versus and -kill: where the queues are, in a folder of their own (default: the system's folder for temporary files)")
 	f.Float64Var(&o.minAccepted, "min-accepted", 0, "with -versus: fail when we accept less than so many times what Postfix does")
 	f.Float64Var(&o.minDelivered, "min-delivered", 0, "with -versus: fail when we deliver less than so many times what Postfix does")
+	f.IntVar(&o.kills, "kill", 0, "start our relay, kill it (SIGKILL) so many times under load, and look for every message: see the package comment")
+	f.IntVar(&o.maxDuplicates, "max-duplicates", 100, "with -kill: duplicates that one kill may cause at most, which is the relay's deliveries at a time")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -95,8 +99,8 @@ func (o *options) loadFlags(f *flag.FlagSet) {
 
 // finish checks what the flags do not check by themselves.
 func (o *options) finish() error {
-	if o.target == "" && o.sink == "" && o.versus == "" {
-		return errors.New("nothing to do: give -target, -sink or -versus; -help shows more")
+	if o.target == "" && o.sink == "" && o.versus == "" && o.kills == 0 {
+		return errors.New("nothing to do: give -target, -sink, -versus or -kill; -help shows more")
 	}
 	if o.versus != "" && o.versus != "postfix" {
 		return fmt.Errorf("-versus knows postfix, not %q", o.versus)

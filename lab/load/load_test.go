@@ -141,6 +141,39 @@ func TestSinkAlone(t *testing.T) {
 	}
 }
 
+// Our Postfix instance relays to the sink, and nothing of it stays.
+func TestPostfix(t *testing.T) {
+	peer.NeedRoot(t)
+	peer.Need(t, "postfix", "postconf")
+	dir := t.TempDir()
+	for d := dir; strings.HasPrefix(d, os.TempDir()) && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := &options{sink: freeAddress(t), drain: 20 * time.Second, load: traffic.Load{Sessions: 5, Size: 4000, Count: 300, To: []string{"load@sink.example"}}}
+	stop, sink, err := startSink(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	p, err := startPostfix(t.Context(), filepath.Join(dir, "postfix"), o.sink, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.measure(t.Context(), o, sink)
+	if err != nil || r.Accepted != 300 || !r.Drained || r.Delivered != 300 || r.CPUPerMessage <= 0 || r.PSS == 0 {
+		t.Errorf("%v %+v", err, r)
+	}
+	t.Logf("%+v", r)
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", p.target); err == nil {
+		t.Error("Postfix still listens")
+	}
+}
+
 // The comparison itself, short: both relays get every message to the sink.
 func TestVersusPostfix(t *testing.T) {
 	if testing.Short() {

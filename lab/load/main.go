@@ -33,6 +33,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	switch {
 	case o.versus != "":
 		return versus(ctx, o, out, progress)
+	case o.kills > 0:
+		return crash(ctx, o, out, progress)
 	case o.target != "":
 		r, err := measure(ctx, o)
 		if err != nil {

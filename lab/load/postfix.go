@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -86,4 +87,45 @@ func writePostfixConfig(ctx context.Context, dir, sink string, port, processes i
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "conf", "master.cf"), fmt.Appendf(nil, masterCF, port), 0o644) //nolint:gosec // likewise
+}
+
+// startPostfix starts an instance of Postfix with its own configuration, queue and port. All
+// settings that bear on speed or safety are Postfix's own, but default_process_limit.
+func startPostfix(ctx context.Context, dir, sink string, processes int) (*contender, error) {
+	if _, err := exec.LookPath("postfix"); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	listen := fmt.Sprintf("127.0.0.1:%d", port)
+	conf, queue := filepath.Join(dir, "conf"), filepath.Join(dir, "queue")
+	if err := writePostfixConfig(ctx, dir, sink, port, processes); err != nil {
+		return nil, err
+	}
+	if err := postfix(ctx, conf, "start"); err != nil {
+		return nil, err
+	}
+	stop := func() error { return postfix(context.WithoutCancel(ctx), conf, "stop") }
+	if err := awaitGreeting(ctx, listen); err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	text, err := os.ReadFile(filepath.Join(queue, "pid", "master.pid"))
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	return &contender{"postfix", listen, pid, stop}, nil
+}
+
+func postfix(ctx context.Context, conf, verb string) error {
+	out, err := exec.CommandContext(ctx, "postfix", "-c", conf, verb).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("postfix %s: %w: %s", verb, err, last(string(out), 1000))
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -79,8 +80,11 @@ func (d *Dialer) connect(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{c: conn, r: bufio.NewReaderSize(conn, 2048), timeout: timeout}, nil
+	return &Conn{c: conn, r: newReplyReader(conn), timeout: timeout}, nil
 }
+
+// newReplyReader bounds a line of a reply: RFC 5321 section 4.5.3.1.5 allows 512 octets.
+func newReplyReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 2048) }
 
 func (d *Dialer) begin(c *Conn) error {
 	c.deadline()
