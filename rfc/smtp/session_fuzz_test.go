@@ -7,10 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"stagecoach/mail"
 )
@@ -46,40 +47,42 @@ func FuzzServer(f *testing.F) {
 		f.Add([]byte("a: b\r\n\r\nx\r\n.\r\nMAIL FROM:<>\r\n"), state)
 		f.Add([]byte("BDAT 4\r\na: bBDAT 0 LAST\r\nQUIT\r\n"), state)
 	}
+	testTLS() // not in a bubble
 	f.Fuzz(func(t *testing.T, in []byte, state byte) {
-		if len(in) > 20000 {
-			return
-		}
-		g := &guardedBox{t: t}
-		s := &Server{Name: "mx.example", Next: g, Gate: ourGate{}, TLS: testTLS(), Auth: oneUser{}, Domain: "us.example",
-			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: 50 * time.Millisecond}
-		l := newPipeListener()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- s.Serve(ctx, l) }()
-		ours, theirs := net.Pipe()
-		l.conns <- theirs
-		go func() {
-			defer ours.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) //nolint:errcheck // the reader ends all the same
-			for _, part := range fuzzStates[int(state)%len(fuzzStates)] {
-				io.WriteString(ours, part) //nolint:errcheck // the server may end
-				time.Sleep(time.Millisecond)
-			}
-			ours.Write(in) //nolint:errcheck // the server may end
-		}()
-		replies, _ := io.ReadAll(ours)
-		ours.Close()
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if said := bytes.Count(replies, []byte("250 2.0.0 accepted as")); said > g.mails {
-			t.Errorf("%d mails, said %d", g.mails, said)
-		}
-		checkReplies(t, replies)
+		synctest.Test(t, func(t *testing.T) {
+			converse(t, append(slices.Clone(fuzzStates[int(state)%len(fuzzStates)]), string(in)))
+		})
 	})
+}
+
+// converse says some things to a server, each when it has said what it had to.
+func converse(t *testing.T, say []string) {
+	g := &guardedBox{t: t}
+	s := &Server{Name: "mx.example", Next: g, Gate: ourGate{}, TLS: testTLS(), Auth: oneUser{}, Domain: "us.example",
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	l := newPipeListener()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	go func() {
+		for _, part := range say {
+			io.WriteString(ours, part) //nolint:errcheck // the server may end
+			synctest.Wait()
+		}
+		ours.SetReadDeadline(past) //nolint:errcheck // it does not fail
+	}()
+	replies, _ := io.ReadAll(ours)
+	ours.Close()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if said := bytes.Count(replies, []byte("250 2.0.0 accepted as")); said > g.mails {
+		t.Errorf("%d mails, said %d", g.mails, said)
+	}
+	checkReplies(t, replies)
 }
 
 // fuzzStates are what is said before the octets of the fuzzer.
