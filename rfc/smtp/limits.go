@@ -14,7 +14,7 @@ type Limits struct {
 	Rate        int // new connections a minute from one address; default 300, none for Inner
 	Unknown     int // recipients that the Gate refuses for good, an hour and address; default 100, none for Inner
 
-	Errors     int // refused commands on a connection; default 20
+	Errors     int // refused commands between two mails; default 20, none for Inner
 	Commands   int // commands between two mails that do not serve to send one (NOOP, RSET, ...); default 100
 	Recipients int // of one mail; default 1000
 	Mails      int // on one connection; default none
@@ -34,9 +34,9 @@ type Limits struct {
 
 // withDefaults returns the limits with every zero replaced. "No limit" stays negative.
 func (l Limits) withDefaults(inner bool) Limits {
-	perAddress, perNetwork, rate, unknown := 50, 200, 300, 100
+	perAddress, perNetwork, rate, unknown, errors := 50, 200, 300, 100, 20
 	if inner {
-		perAddress, perNetwork, rate, unknown = -1, -1, -1, -1
+		perAddress, perNetwork, rate, unknown, errors = -1, -1, -1, -1, -1
 	}
 	for _, d := range []struct {
 		n *int
@@ -47,7 +47,7 @@ func (l Limits) withDefaults(inner bool) Limits {
 		{&l.PerNetwork, perNetwork},
 		{&l.Rate, rate},
 		{&l.Unknown, unknown},
-		{&l.Errors, 20},
+		{&l.Errors, errors},
 		{&l.Commands, 100},
 		{&l.Recipients, 1000},
 		{&l.Mails, -1},

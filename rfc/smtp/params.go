@@ -179,6 +179,12 @@ func cutPath(args, prefix string) (path, params string, err error) {
 	return path, params, nil
 }
 
+// hasParams reports whether a command that parses has parameters behind its path.
+func hasParams(args, prefix string) bool {
+	_, params, err := cutPath(args, prefix)
+	return err == nil && params != ""
+}
+
 // pathEnd returns the index of the ">" that ends the path, which may stand in quotes too.
 func pathEnd(s string) int {
 	quoted := false

@@ -31,6 +31,13 @@ func TestErrorsAndCommands(t *testing.T) {
 	}
 	c.say("NOOP", "421 4.7.0 too many commands")
 	c.closed()
+
+	c = dial(t, serve(t, &Server{Next: &box{}})).begin()
+	for range 99 {
+		c.say("BDAT 0", "250")
+	}
+	c.say("BDAT 0", "421 4.7.0 too many commands")
+	c.closed()
 }
 
 // Whoever guesses at users gets so many answers an hour, on however many connections.

@@ -18,8 +18,8 @@ func (s *session) bdat(args string) error {
 		return s.skip(size, refusal)
 	}
 	if size == 0 && !last {
-		if s.idle++; over(s.idle, s.limits.Commands) {
-			return hangUp(421, "4.7.0", "too many empty chunks")
+		if err := s.idles(); err != nil {
+			return err
 		}
 	}
 	s.begin(false)

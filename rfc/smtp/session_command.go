@@ -51,10 +51,18 @@ func (s *session) command(line string) error {
 	case "QUIT":
 		return s.quit(args)
 	}
+	if err := s.idles(); err != nil {
+		return err
+	}
+	return s.minor(verb, args)
+}
+
+// idles counts a command that leads nowhere, and ends the session after too many.
+func (s *session) idles() error {
 	if s.idle++; over(s.idle, s.limits.Commands) {
 		return hangUp(421, "4.7.0", "too many commands without a mail")
 	}
-	return s.minor(verb, args)
+	return nil
 }
 
 // minor does the commands that lead nowhere.

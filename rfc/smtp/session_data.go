@@ -47,7 +47,11 @@ func (s *session) data(args string) error {
 func (s *session) begin(dots bool) {
 	t := &s.now
 	if t.draft == nil {
-		t.draft = mail.NewDraft(s.Spool, s.limits.Message)
+		limits := s.limits.Message
+		if s.state.gauge.pressed() {
+			limits.InMemory = bufferSize // the rest can wait on disk
+		}
+		t.draft = mail.NewDraft(s.Spool, limits)
 		t.text = textScanner{max: s.limits.TextLine, dots: dots}
 		s.setBusy(true)
 	}

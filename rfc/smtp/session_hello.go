@@ -13,8 +13,8 @@ func (s *session) hello(args string, extended bool) error {
 	if !isHello(args) {
 		return errArgs
 	}
-	if s.idle++; over(s.idle, s.limits.Commands) {
-		return hangUp(421, "4.7.0", "too many commands without a mail")
+	if err := s.idles(); err != nil {
+		return err
 	}
 	s.reset()
 	s.peer.Hello, s.peer.ESMTP = args, extended

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"strings"
 	"time"
 
 	"stagecoach/mail"
@@ -62,7 +61,7 @@ func (s *session) mailFrom(args string) error {
 		return err
 	}
 	switch {
-	case !s.peer.ESMTP && strings.Contains(args, "> "):
+	case !s.peer.ESMTP && hasParams(args, "FROM:"):
 		return errParam
 	case size > s.limits.Message.Size:
 		return mail.ErrTooLarge
@@ -98,13 +97,13 @@ func (s *session) rcptTo(args string) error {
 	if err != nil {
 		return err
 	}
-	if !s.peer.ESMTP && strings.Contains(args, "> ") {
+	if !s.peer.ESMTP && hasParams(args, "TO:") {
 		return errParam
 	}
 	for _, r := range e.To {
-		if r.Address == to.Address { // once is enough (RFC 5321 section 4.5.3.1.8 lets us)
+		if r.Address == to.Address { // once is enough
 			s.reply(250, "2.1.5", "ok")
-			return nil
+			return s.idles()
 		}
 	}
 	if err := s.ask(to.Address); err != nil {
@@ -159,7 +158,7 @@ func (s *session) finish() error {
 		return r
 	}
 	s.mails++
-	s.idle = 0
+	s.idle, s.errors = 0, 0
 	s.count(Accepted, 0)
 	s.reply(250, "2.0.0", "accepted as "+t.id)
 	return nil
