@@ -73,3 +73,9 @@ func (a *alarm) take() time.Duration {
 	a.at = Never
 	return t
 }
+
+func (a *alarm) time() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.at
+}

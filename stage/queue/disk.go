@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,9 +36,26 @@ const (
 
 func newDisk(s *pebbleStore, o StoreOptions) *disk {
 	d := &disk{s: s, reserve: uint64(max(o.Reserve, 0)), ballast: max(o.Ballast, 0)}
-	d.fs = vfs.OnDiskFull(s.fs, d.throw)
+	d.fs = orderedFS{vfs.OnDiskFull(s.fs, d.throw)}
 	return d
 }
+
+// An orderedFS syncs a folder before a marker is made in it: the library points with markers
+// to files whose names it has not synced, and a file system may keep the one without the other.
+type orderedFS struct{ vfs.FS }
+
+// Create implements vfs.FS.
+func (o orderedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(o.PathBase(name), "marker.") {
+		if err := syncDir(o.FS, o.PathDir(name)); err != nil {
+			return nil, err
+		}
+	}
+	return o.FS.Create(name, c)
+}
+
+// Unwrap implements vfs.FS.
+func (o orderedFS) Unwrap() vfs.FS { return o.FS }
 
 // begin makes the ballast anew if there is space for it.
 func (d *disk) begin() error {

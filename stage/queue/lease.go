@@ -12,11 +12,10 @@ import (
 // A mark is how far the beginning of one class of the schedule is known to be empty. Without
 // it every look would wade through the deletions of what was delivered before.
 type mark struct {
-	mu      sync.Mutex
-	bucket  uint32
-	lowest  uint32 // of what came in during a look
-	looking bool
-	cursor  []byte // where the last look ended for want of room
+	mu     sync.Mutex
+	bucket uint32
+	lowest uint32 // of what came in during a look
+	cursor []byte // where the last look ended for want of room
 }
 
 // lower says that something is in a bucket.
@@ -88,7 +87,6 @@ func (s *pebbleStore) Lease(_ context.Context, w Want) (Leased, error) {
 		return Leased{}, err
 	}
 	s.marks[c].end(l.first, l.stop)
-	l.out.Next = max(l.out.Next, w.Now+time.Second) // not a look for every entry
 	return l.out, nil
 }
 

@@ -81,13 +81,12 @@ func (q *Queue) starter(ctx, attempts context.Context, under *sync.WaitGroup) {
 
 // A scheduler brings what is due from the disk into the window, and looks after ages.
 type scheduler struct {
-	q        *Queue
-	more     [2]bool   // a class had more due than there was room for
-	rest     time.Time // no look before
-	audit    time.Duration
-	audited  time.Time
-	saved    time.Time
-	resumeAt time.Time
+	q       *Queue
+	more    [2]bool   // a class had more due than there was room for
+	rest    time.Time // no look before
+	audit   time.Duration
+	audited time.Time
+	saved   time.Time
 }
 
 // schedule runs until ctx ends or the store is fenced.
@@ -113,8 +112,18 @@ func (q *Queue) schedule(ctx context.Context) error {
 		if err := s.step(ctx); err != nil {
 			return err
 		}
-		timer.Reset(tickEvery)
+		timer.Reset(s.idle())
 	}
+}
+
+// idle returns how long there is nothing to do, unless a signal comes.
+func (s *scheduler) idle() time.Duration {
+	tick := s.q.clock.tick()
+	wait := min(s.q.fresh.time(), s.q.retries.time())
+	if wait <= tick {
+		return lookEvery // no room just now, or more came meanwhile
+	}
+	return min(wait-tick, tickEvery)
 }
 
 // step does everything that is to be done now.
@@ -171,7 +180,7 @@ func (s *scheduler) refill(ctx context.Context, c int) {
 	}
 	free := q.window.free()
 	if free == 0 || free < q.settings.Window/8 {
-		when.before(due)
+		s.more[c] = true // looked for when something ends
 		return
 	}
 	leased, err := q.store.Lease(ctx, Want{Now: tick, Max: free/2 + 1, Fresh: c == classFresh, Room: q.window.room})

@@ -31,6 +31,7 @@ type window struct {
 
 	mu      sync.Mutex
 	dests   map[string]*destination
+	keys    map[Key]bool      // of all tasks
 	ready   [2][]*destination // that have tasks of a class to start, in turn
 	turn    int               // the class whose turn is next
 	size    int               // tasks
@@ -61,7 +62,7 @@ const (
 )
 
 func newWindow(s Settings) *window {
-	return &window{settings: s, dests: map[string]*destination{}}
+	return &window{settings: s, dests: map[string]*destination{}, keys: map[Key]bool{}}
 }
 
 // share returns how many of all places one destination may have that has some of those
@@ -130,6 +131,7 @@ func (w *window) add(t *task) bool {
 	}
 	c := class(t.fresh)
 	d.tasks[c] = append(d.tasks[c], t)
+	w.keys[t.entry.Key] = true
 	d.size++
 	w.size++
 	w.bytes += t.octets()
@@ -198,6 +200,7 @@ func (w *window) mayStart(d *destination) bool {
 func (w *window) done(t *task, reached *bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	delete(w.keys, t.entry.Key)
 	d := w.dests[t.entry.Domain]
 	d.running--
 	d.size--
@@ -230,27 +233,35 @@ func (w *window) forget(d *destination) {
 	}
 }
 
-// remove takes out a waiting task by its key; false if it is not waiting.
-func (w *window) remove(k Key) bool {
+// remove takes out a waiting task by its key, and returns its entry; nil if it is not waiting.
+func (w *window) remove(k Key) *Entry {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := w.dests[k.Domain]
 	if d == nil {
-		return false
+		return nil
 	}
 	for c := range d.tasks {
 		for i, t := range d.tasks[c] {
 			if t.entry.Key == k {
 				d.tasks[c] = append(d.tasks[c][:i:i], d.tasks[c][i+1:]...)
 				w.drop(d, t)
-				return true
+				return t.entry
 			}
 		}
 	}
-	return false
+	return nil
+}
+
+// has reports whether an entry is in the window, waiting or under way.
+func (w *window) has(k Key) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.keys[k]
 }
 
 func (w *window) drop(d *destination, t *task) {
+	delete(w.keys, t.entry.Key)
 	d.size--
 	w.size--
 	w.bytes -= t.octets()
