@@ -49,13 +49,9 @@ func newNetwork(ctx context.Context, block netip.Prefix, smtpPort, dnsPort uint1
 	}
 	var last error
 	for range 50 {
-		n := &network{block: block, smtpPort: smtpPort, dnsPort: dnsPort, taken: make(map[netip.Addr]bool)}
+		n := &network{block: block, smtpPort: orRandom(smtpPort), dnsPort: orRandom(dnsPort), taken: make(map[netip.Addr]bool)}
 		if !block.IsValid() {
 			n.block = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, byte(1 + rand.N(63)), byte(rand.N(256)), 0}), 24)
-		}
-		n.smtpPort = cmpPort(smtpPort)
-		for n.dnsPort = cmpPort(dnsPort); n.dnsPort == n.smtpPort && dnsPort == 0; {
-			n.dnsPort = cmpPort(0)
 		}
 		if last = n.try(ctx); last == nil {
 			return n, nil
@@ -77,7 +73,8 @@ func checkBlock(b netip.Prefix) error {
 	return nil
 }
 
-func cmpPort(want uint16) uint16 {
+// orRandom returns the port that is wanted, or one at random.
+func orRandom(want uint16) uint16 {
 	if want != 0 {
 		return want
 	}
@@ -86,6 +83,9 @@ func cmpPort(want uint16) uint16 {
 
 // try binds every kind of port that the lab will need, on the first addresses of the block.
 func (n *network) try(ctx context.Context) error {
+	if n.smtpPort == n.dnsPort {
+		return errors.New("SMTP and DNS want one port")
+	}
 	var lc net.ListenConfig
 	if l, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(n.at(resolverPlace), 0).String()); err != nil {
 		return fmt.Errorf("%w: %w", errNoLoopback, err)

@@ -40,7 +40,7 @@ func newRelay(dir string, o *options) (*relay, error) {
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(users, "postmaster"), []byte("targets = [\"root@sink.example\"]\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(users, "postmaster"), []byte(`{"targets":["root@sink.example"]}`), 0o600); err != nil {
 		return nil, err
 	}
 	port, err := freePort()

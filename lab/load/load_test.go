@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -171,33 +170,6 @@ func TestPostfix(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", p.target); err == nil {
 		t.Error("Postfix still listens")
-	}
-}
-
-// The comparison itself, short: both relays get every message to the sink.
-func TestVersusPostfix(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the program and starts Postfix")
-	}
-	peer.NeedRoot(t)
-	peer.Need(t, "postfix", "postconf")
-	binary := filepath.Join(t.TempDir(), "stagecoach")
-	if out, err := exec.Command("go", "build", "-o", binary, "stagecoach/cmd/stagecoach").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	var out bytes.Buffer
-	err := run(t.Context(), []string{"-versus", "postfix", "-stagecoach", binary, "-sessions", "5", "-size", "4k", "-count", "200", "-rounds", "1", "-json"}, &out, testWriter{t})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c comparison
-	if err := json.Unmarshal(out.Bytes(), &c); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range append(c.Postfix, c.Ours...) {
-		if r.Accepted != 200 || r.Delivered != 200 || !r.Drained || r.CPUPerMessage <= 0 {
-			t.Errorf("%+v", r)
-		}
 	}
 }
 

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"stagecoach/lab/peer"
+)
+
+// buildProgram returns our program, built from this checkout.
+func buildProgram(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the program")
+	}
+	binary := filepath.Join(t.TempDir(), "stagecoach")
+	if out, err := exec.Command("go", "build", "-o", binary, "stagecoach/cmd/stagecoach").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// The comparison itself, short: both relays get every message to the sink.
+func TestVersusPostfix(t *testing.T) {
+	peer.NeedRoot(t)
+	peer.Need(t, "postfix", "postconf")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-versus", "postfix", "-stagecoach", buildProgram(t), "-sessions", "5", "-size", "4k", "-count", "200", "-rounds", "1", "-json"}, &out, testWriter{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c comparison
+	if err := json.Unmarshal(out.Bytes(), &c); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range append(c.Postfix, c.Ours...) {
+		if r.Accepted != 200 || r.Delivered != 200 || !r.Drained || r.CPUPerMessage <= 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// A few crashes of the real program: nothing that was acknowledged is lost. CI has more of
+// them by the command.
+func TestKill(t *testing.T) {
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-kill", "3", "-stagecoach", buildProgram(t), "-sessions", "8", "-size", "4k", "-rate", "200",
+		"-sink-latency", "20ms", "-drain", "30s", "-json"}, &out, testWriter{t})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	var r crashReport
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Kills != 3 || r.Verdict.Acked < 50 || r.Verdict.Delivered != r.Verdict.Acked || r.Broken == 0 {
+		t.Errorf("%+v", r)
+	}
+	t.Logf("%+v", r)
+}
