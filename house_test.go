@@ -26,6 +26,7 @@ rfc/authres      : mail
 rfc/smtp         : mail rfc/sasl
 rfc/spf          : mail rfc/dns
 rfc/dkim         : mail rfc/dns
+rfc/arc          : mail rfc/dns rfc/dkim rfc/authres
 rfc/dmarc        : mail rfc/dns
 rfc/srs          : mail
 rfc/dsn          : mail
@@ -48,7 +49,7 @@ cmd/stagecoach   : *
 `
 
 // testsToo are the rooms that any test may import.
-var testsToo = []string{"rfc/dns/dnstest", "lab/peer", "stage/stagetest"}
+var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "stage/stagetest"}
 
 // Foreign modules that only one room may see.
 var onlyIn = map[string]string{
