@@ -1,0 +1,87 @@
+// Stagecoach is a complete email service for a domain: see "stagecoach help".
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the table of subcommands. Its struct tags are the help texts, and docs/commands.md
+// is printed from them.
+type cli struct {
+	Demo  demoCmd  `cmd:"" help:"Try the whole mail path on loopback, in a small simulated Internet."`
+	Serve serveCmd `cmd:"" help:"Run the service: both chains in one process, from one TOML file."`
+
+	Submission submissionCmd `cmd:"" group:"stages" help:"One stage: take mail from our users (ports 465 and 587)."`
+	Verifier   verifierCmd   `cmd:"" group:"stages" help:"One stage: take mail from the world (port 25), verify and label it."`
+	Spamfilter spamfilterCmd `cmd:"" group:"stages" help:"One stage: label mail as spam or not."`
+	Signer     signerCmd     `cmd:"" group:"stages" help:"One stage: sign mail with DKIM."`
+	Relay      relayCmd      `cmd:"" group:"stages" help:"One stage: forward, queue, and carry mail to its recipients' servers."`
+
+	Queue queueCmd `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
+	Dkim  dkimCmd  `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
+	Hash  hashCmd  `cmd:"" group:"tools" help:"Hash a password for the users repository; it is read from the terminal or standard input."`
+
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// groups orders the help.
+var groups = []kong.Group{
+	{Key: "stages", Title: "One stage a process:"},
+	{Key: "tools", Title: "Tools:"},
+}
+
+func parser(c *cli, opts ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
+		kong.Name("stagecoach"),
+		kong.Description("A complete email service for a domain."),
+		kong.ExplicitGroups(groups),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	}, opts...)...)
+}
+
+func main() {
+	// SIGTERM and SIGINT stop cleanly; a second one ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+
+	var c cli
+	p, err := parser(&c, kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		panic(err) // a mistake in the table above
+	}
+	if len(os.Args) == 1 {
+		os.Args = append(os.Args, "--help")
+	}
+	k, err := p.Parse(os.Args[1:])
+	p.FatalIfErrorf(err)
+	if err := k.Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "stagecoach: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type versionCmd struct{}
+
+// Run prints the version that the build knows.
+func (versionCmd) Run() error {
+	version := "development"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			version = v
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				version += " " + s.Value
+			}
+		}
+	}
+	fmt.Println("stagecoach", version)
+	return nil
+}

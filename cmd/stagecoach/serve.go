@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+type serveCmd struct {
+	Config string `short:"c" help:"The configuration file." default:"/etc/stagecoach.toml" placeholder:"FILE"`
+	Check  bool   `help:"Read the configuration, the users, keys and certificates, and say whether the service would start."`
+	Sample bool   `help:"Print a configuration file with every setting, its meaning and its default."`
+}
+
+// Help shows the smallest configuration.
+func (serveCmd) Help() string {
+	return `A configuration that is enough:
+
+  domain = "example.org"
+  name   = "mx.example.org"
+  [users]
+  remote = "/var/lib/stagecoach/users.git"
+  [tls]
+  certificate = "/etc/stagecoach/fullchain.pem"
+  key         = "/etc/stagecoach/key.pem"
+
+SIGHUP reads users and certificates again; SIGTERM stops within five seconds.`
+}
+
+// Run runs both chains until ctx ends.
+func (c serveCmd) Run(ctx context.Context) error {
+	if c.Sample {
+		fmt.Print(sampleConfig())
+		return nil
+	}
+	cfg, err := readConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	p, err := newProcess(ctx, runOptions{Log: cfg.Log, Metrics: cfg.Metrics})
+	if err != nil {
+		return err
+	}
+	if c.Check {
+		cfg.Submit.TLSListen, cfg.Submit.StartTLSListen, cfg.Verify.Listen = nil, nil, nil
+	}
+	if err := serve(p, cfg); err != nil {
+		return p.abort(err)
+	}
+	if c.Check {
+		fmt.Println("the configuration is good")
+		return p.shutdown()
+	}
+	return p.wait()
+}
+
+// serve puts both chains together, from their common end to the two edges.
+func serve(p *process, c *config) error {
+	if err := stateFolder(c.State); err != nil {
+		return err
+	}
+	c.Queue.Spool = c.spool()
+	accounts, err := p.accounts(c.identityOptions, c.Users)
+	if err != nil {
+		return err
+	}
+	ask, err := names(c.Relay.Nameserver)
+	if err != nil {
+		return err
+	}
+	cert, err := p.certificate(c.TLS, c.Name, c.Domain)
+	if err != nil {
+		return err
+	}
+
+	// The common end: forward → sign → queue → relay.
+	q, err := p.queue(c.identityOptions, c.Queue)
+	if err != nil {
+		return err
+	}
+	signer, err := p.signer(accounts.Book().Domains(), c.Sign, c.State, "", p.obs.stage("queue", false, q))
+	if err != nil {
+		return err
+	}
+	signed := p.obs.stage("sign", false, signer)
+	forwarder, back, err := p.forwarder(c.Domain, accounts, c.Forward, c.State, signed)
+	if err != nil {
+		return err
+	}
+	forwarded := p.obs.stage("forward", false, forwarder)
+	relay, err := p.relay(c.identityOptions, c.Relay, ask, accounts, back)
+	if err != nil {
+		return err
+	}
+	p.deliver(q, c.Queue.Spool, relay, forwarded) // a report to a user of ours goes to where the user lives
+
+	// The way out: submit → …
+	submitter := p.submitter(accounts, c.Submit, cert, forwarded)
+	if err := p.submission(c.identityOptions, c.Submit, c.Limits, c.Queue.Spool, cert, submitter); err != nil {
+		return err
+	}
+	// The way in: verify → filter → …
+	filtered := p.obs.stage("filter", false, p.filter(forwarded))
+	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, ask, accounts, leadsBack(back), filtered)
+	return p.mx(c.identityOptions, c.Verify, c.Limits, c.Queue.Spool, cert, verifier)
+}
+
+// sampleConfig returns a configuration file with everything in it.
+func sampleConfig() string {
+	var b strings.Builder
+	writeSample(&b)
+	return b.String()
+}

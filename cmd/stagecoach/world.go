@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/smtp"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"stagecoach/account"
+	"stagecoach/lab"
+	"stagecoach/stage/sign"
+)
+
+// A world is a lab with a domain of ours in it: its records, its one user, its keys. The
+// service runs in it, in one process or in many; the rounds of mail are the same.
+type world struct {
+	*lab.Lab
+	domain   string
+	host     string     // of the service
+	address  netip.Addr // of the service
+	folder   string     // users, keys, certificate, queue
+	password string     // of ann@domain
+	keys     []sign.Key
+}
+
+const (
+	demoDomain = "stagecoach.example"
+	demoHost   = "mx." + demoDomain
+)
+
+// newWorld lays out a lab and writes what the service needs into the folder.
+func newWorld(ctx context.Context, folder string) (*world, error) {
+	l, err := lab.Start(ctx, lab.Config{})
+	if err != nil {
+		return nil, err
+	}
+	w := &world{Lab: l, domain: demoDomain, host: demoHost, folder: folder, password: strings.ToLower(rand.Text()[:16])}
+	if err := w.furnish(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return w, nil
+}
+
+func (w *world) furnish() (err error) {
+	w.BigMail.AddUser("ann.archer") // where Ann reads her mail
+	w.Lookout.AddUser("bob")
+	w.Correspondent.AddUser("carol")
+	if w.keys, err = signingKeys(signOptions{Selector: "demo"}, w.folder); err != nil {
+		return err
+	}
+	if err := w.publish(); err != nil {
+		return err
+	}
+	chain, key, err := w.CA.IssuePEM(w.host, w.domain)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(os.WriteFile(w.path("chain.pem"), chain, 0o644), os.WriteFile(w.path("key.pem"), key, 0o600),
+		os.WriteFile(w.path("ca.pem"), w.CA.PEM(), 0o644), os.WriteFile(w.path("password"), []byte(w.password+"\n"), 0o600))
+	if err != nil {
+		return err
+	}
+	return w.addUser("ann", "ann.archer@"+lab.BigMailDomain)
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.folder, name) }
+
+// publish puts our domain into the lab's DNS, as an operator would at a registrar.
+func (w *world) publish() error {
+	text := fmt.Sprintf("@ MX 10 %[1]s.\n@ TXT \"v=spf1 mx -all\"\n_dmarc TXT \"v=DMARC1; p=reject\"\n", w.host)
+	if err := w.AddZone(w.domain, text); err != nil {
+		return err
+	}
+	var err error
+	if w.address, err = w.NewHost(w.host); err != nil {
+		return err
+	}
+	for _, k := range w.keys {
+		record, err := recordOf(k, w.domain)
+		if err != nil {
+			return err
+		}
+		if err := w.SetRecords(record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) addUser(name string, targets ...string) error {
+	hash, err := account.HashPassword(w.password)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(map[string]any{"targets": targets, "password": hash})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(w.path("users"), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(w.path("users"), name), text, 0o600)
+}
+
+// config is the configuration of the service in this world.
+func (w *world) config() (*config, error) {
+	return parseConfig([]byte(fmt.Sprintf(`
+domain = %[1]q
+name = %[2]q
+state = %[3]q
+[users]
+remote = %[4]q
+poll = "2s"
+[tls]
+certificate = %[5]q
+key = %[6]q
+[submit]
+listen_tls = [%[7]q]
+listen_starttls = [%[8]q]
+[verify]
+listen = [%[9]q]
+greet_delay = "50ms"
+[sign]
+selector = "demo"
+[relay]
+nameserver = [%[10]q]
+port = %[11]d
+source = [%[12]q]
+allow_loopback = true
+[queue]
+retry_first = "10s"
+[log]
+level = "warn"
+`, w.domain, w.host, w.folder, w.path("users"), w.path("chain.pem"), w.path("key.pem"),
+		w.at(465), w.at(587), w.mx(), w.Nameserver(), w.SMTPPort(), w.address)))
+}
+
+// at returns an address of the service for a well-known port, without root: 4465 for 465.
+func (w *world) at(port int) string { return fmt.Sprintf("%s:%d", w.address, 4000+port) }
+
+func (w *world) mx() string { return netip.AddrPortFrom(w.address, w.SMTPPort()).String() }
+
+// submit sends a mail as Ann, with the SMTP client of the standard library: a login under
+// TLS, as mail programs do.
+func (w *world) submit(to, text string) error {
+	conn, err := tls.Dial("tcp", w.at(465), &tls.Config{ServerName: w.host, RootCAs: w.CA.Pool()})
+	if err != nil {
+		return err
+	}
+	c, err := smtp.NewClient(conn, w.host)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Auth(smtp.PlainAuth("", "ann@"+w.domain, w.password, w.host)); err != nil {
+		return err
+	}
+	if err := errors.Join(c.Mail("ann@"+w.domain), c.Rcpt(to)); err != nil {
+		return err
+	}
+	data, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := data.Write([]byte(text)); err != nil {
+		return err
+	}
+	return errors.Join(data.Close(), c.Quit())
+}
+
+// out sends a mail of Ann's to Bob, and returns it as his provider received it.
+func (w *world) out(ctx context.Context) (*lab.Received, error) {
+	subject := "out " + rand.Text()[:8]
+	text := fmt.Sprintf("From: Ann <ann@%s>\r\nTo: Bob <bob@%s>\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\nBcc: nobody@%[2]s\r\n\r\nHello Bob,\r\n.this is from Ann.\r\n",
+		w.domain, lab.LookoutDomain, subject, time.Now().Format(time.RFC1123Z), rand.Text(), w.domain)
+	if err := w.submit("bob@"+lab.LookoutDomain, text); err != nil {
+		return nil, fmt.Errorf("submitting: %w", err)
+	}
+	got, err := find(ctx, w.Lookout.User("bob").Inbox, subject)
+	if err != nil {
+		return nil, err
+	}
+	return got, want(got, map[string]string{"spf": "pass", "dkim": "pass", "dmarc": "pass", "iprev": "pass"})
+}
+
+// in has Carol write to Ann, and returns the mail as Ann's real provider received it.
+func (w *world) in(ctx context.Context) (*lab.Received, error) {
+	subject := "in " + rand.Text()[:8]
+	carol := "carol@" + lab.CorrespondentDomain
+	err := w.Correspondent.Send(ctx, lab.Outgoing{
+		From: carol, To: []string{"ann@" + w.domain}, Subject: subject, Text: "Hello Ann,\nthis is from Carol.\n",
+		Header: "Authentication-Results: " + w.host + "; dmarc=pass header.from=forged.example\r\n",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sending to the service: %w", err)
+	}
+	got, err := find(ctx, w.BigMail.User("ann.archer").Inbox, subject)
+	if err != nil {
+		return nil, err
+	}
+	if from := got.Envelope.From; from.Domain() != w.domain || !strings.HasPrefix(from.Local(), "SRS0=") {
+		return nil, fmt.Errorf("the envelope sender is %s, and no SRS address of ours", from)
+	}
+	if got.Message().Header.Count("X-Spamtacus") != 1 || strings.Contains(string(got.Raw), "forged.example") {
+		return nil, errors.New("the label of the filter is missing, or a forged field came through")
+	}
+	return got, want(got, map[string]string{"spf": "pass", "dkim": "pass", "dmarc": "pass", "iprev": "pass"})
+}
+
+func find(ctx context.Context, in *lab.Inbox, subject string) (*lab.Received, error) {
+	got, err := in.Find(ctx, func(r *lab.Received) bool { return r.Message().Header.Value("Subject") == subject })
+	if err != nil {
+		return nil, fmt.Errorf("the mail did not arrive: %w", err)
+	}
+	return got, nil
+}
+
+func want(got *lab.Received, results map[string]string) error {
+	for method, result := range results {
+		if r := got.Result(method); r != result {
+			return fmt.Errorf("the receiver found %s=%s, not %s", method, r, result)
+		}
+	}
+	return nil
+}
