@@ -94,8 +94,9 @@ type serverState struct {
 
 // ServerTLS returns a copy of c for a mail server: TLS 1.2 or later, forward secrecy and
 // AEAD only, and no client that asks by ALPN for another protocol than SMTP (RFC 9325
-// sections 3 and 4, RFC 7301 section 3.2). What c sets itself stays, but for a lower version. Serve
-// does this to Server.TLS; a listener with implicit TLS needs it done.
+// sections 3 and 4, RFC 7301 section 3.2). What c sets itself stays, but for a lower
+// version; a config from c.GetConfigForClient is used as it is. Serve does this to
+// Server.TLS; a listener with implicit TLS needs it done.
 func ServerTLS(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
