@@ -275,11 +275,16 @@ func TestFailingDisk(t *testing.T) {
 				if testing.Short() {
 					step = 7
 				}
-				for n := 1; failAt(t, n, cause, lasting); n += step {
+				n := 1
+				for ; failAt(t, n, cause, lasting); n += step {
 					if t.Failed() || n > 5000 {
 						t.Fatalf("stopped at n = %d", n)
 					}
 				}
+				if n < 50 {
+					t.Errorf("untouched at n = %d: the scenario is too small", n)
+				}
+				t.Logf("untouched at n = %d", n)
 			})
 		}
 	}
@@ -315,6 +320,7 @@ func failAt(t *testing.T, n int, cause error, lasting bool) (failed bool) {
 	mu.Lock()
 	defer mu.Unlock()
 	acked := l.ackedNow()
+	t.Logf("n = %d (%s): %d acknowledged, %v", n, what, len(acked), err)
 	c := &crash{n, fmt.Sprintf("%v at %s", cause, what), disk.CrashClone(vfs.CrashCloneCfg{}), acked, l.arrivedNow(), 1}
 	c.check(t, c.disk)
 	return failed
