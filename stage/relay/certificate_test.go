@@ -6,7 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"math/big"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -34,4 +39,46 @@ func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	roots := x509.NewCertPool()
 	roots.AddCert(parsed)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// pemOf returns key and certificate as Postfix wants them, in one file.
+func pemOf(t *testing.T, c tls.Certificate) string {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}))
+}
+
+func trust(roots *x509.CertPool) *tls.Config { return &tls.Config{RootCAs: roots} }
+
+// ownedDirs makes the folders that Postfix wants, with the owners that it wants, and returns
+// the number of its user.
+func ownedDirs(t *testing.T, dir string) int {
+	t.Helper()
+	owner, err := user.Lookup("postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, err := strconv.Atoi(owner.Uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"", "conf", "queue", "data", "mail"} {
+		d = filepath.Join(dir, d)
+		if err := os.MkdirAll(d, 0o755); err != nil { //nolint:gosec // other users must get there
+			t.Fatal(err)
+		}
+		if err := os.Chmod(d, 0o755); err != nil { //nolint:gosec // likewise
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"data", "mail"} {
+		if err := os.Chown(filepath.Join(dir, d), uid, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return uid
 }
