@@ -62,6 +62,23 @@ func ParseZone(r io.Reader, origin string) ([]RR, error) {
 	return rrs, nil
 }
 
+// ParseEntry reads one entry of zone text, which may go over several lines within parentheses,
+// with names relative to origin and a TTL for an entry that has none. The error does not name
+// a line.
+func ParseEntry(s, origin string, ttl uint32) (RR, error) {
+	p := dns.NewZoneParser(strings.NewReader(s), dns.Fqdn(origin), "")
+	p.SetDefaultTTL(ttl)
+	rr, ok := p.Next()
+	if err := p.Err(); err != nil {
+		text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "dns: "), " at line:")
+		return nil, errors.New(text)
+	}
+	if !ok {
+		return nil, errors.New("no record")
+	}
+	return rr, checkPacks(rr)
+}
+
 // checkPacks catches what the text grammar lets through and the wire cannot hold.
 func checkPacks(rr RR) error {
 	buf := make([]byte, dns.Len(rr)+64)
@@ -97,3 +114,11 @@ func Copy(rr RR) RR { return dns.Copy(rr) }
 // Equal reports whether two records have the same name, class, type and data; the TTL does
 // not count, nor the case of names (RFC 2181 section 5, RFC 4343).
 func Equal(a, b RR) bool { return dns.IsDuplicate(a, b) }
+
+// Data returns the data of a record in zone text, without name, TTL, class and type.
+func Data(rr RR) string {
+	if u, ok := rr.(*UnknownRecord); ok {
+		return fmt.Sprintf(`\# %d %s`, len(u.Rdata)/2, u.Rdata)
+	}
+	return strings.TrimPrefix(rr.String(), rr.Header().String())
+}

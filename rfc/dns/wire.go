@@ -185,5 +185,7 @@ func RcodeName(rcode int) string {
 	return dns.RcodeToString[RcodeServerFailure] + "?"
 }
 
-// ReverseName returns the name under in-addr.arpa or ip6.arpa of an address in text.
 func reverseName(ip string) (string, error) { return dns.ReverseAddr(ip) }
+
+// UnescapeLabel returns a label of a name as octets.
+func UnescapeLabel(label string) []byte { return []byte(unescape(label)) }

@@ -1,0 +1,241 @@
+package authority
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"stagecoach/repo"
+	"stagecoach/rfc/dns"
+)
+
+// A world is all that is in service, made of one version of the repository and, for files that
+// were broken in it, of earlier ones. It does not change.
+type world struct {
+	snapshot *repo.Snapshot
+	zones    Zones
+	keys     Keys
+	grants   Grants
+	files    map[string]*servedFile // by zone
+	problems []Problem
+	journal  map[string][]change // by zone, oldest first
+}
+
+// A servedFile is the text that a zone in service was made of.
+type servedFile struct {
+	name   string
+	text   string
+	parsed *zoneFile
+	zone   *Zone
+	stale  bool // the repository has another text, which is broken
+	since  time.Time
+}
+
+// A change is what leads from one serial of a zone to the next, for IXFR.
+type change struct {
+	from, to *dns.SOARecord
+	delta
+	size int
+}
+
+// maxJournal bounds the changes that are kept of one zone, in octets on the wire.
+const maxJournal = 4 << 20
+
+// next makes the world of another snapshot. Files that are the same stay as they are; a zone
+// whose file is broken stays as it was.
+func (w *world) next(s *repo.Snapshot, now time.Time) *world {
+	n := &world{snapshot: s, zones: Zones{}, keys: Keys{}, files: map[string]*servedFile{}, journal: map[string][]change{}}
+	for _, name := range s.Names() {
+		switch kind, zone := kindOf(name); kind {
+		case keyFile:
+			n.problems = append(n.problems, n.keys.add(name, zone, string(s.Files[name]))...)
+		case grantFile:
+			n.problems = append(n.problems, n.grants.add(name, zone, string(s.Files[name]))...)
+		case zoneText:
+			n.load(w, name, zone, string(s.Files[name]), now)
+		case noFile:
+			if !strings.Contains(name, "/") {
+				n.problems = append(n.problems, Problem{File: name, Warning: true, Text: "the name of the file is no domain name"})
+			}
+		}
+	}
+	return n
+}
+
+type fileKind int
+
+const (
+	noFile fileKind = iota
+	zoneText
+	keyFile
+	grantFile
+)
+
+// kindOf tells files apart by their names. Folders are of no account, nor are hidden files.
+func kindOf(name string) (fileKind, string) {
+	if strings.Contains(name, "/") || strings.HasPrefix(name, ".") || !dns.IsName(name) || strings.HasSuffix(name, ".") {
+		return noFile, ""
+	}
+	if zone, ok := keyFileZone(name, "_keys"); ok {
+		return keyFile, zone
+	}
+	if zone, ok := keyFileZone(name, "_grants"); ok {
+		return grantFile, zone
+	}
+	return zoneText, dns.Canonical(name)
+}
+
+// load puts one zone into service, or leaves the last good one there.
+func (n *world) load(w *world, name, zone, text string, now time.Time) {
+	old := w.files[zone]
+	if old != nil && old.name == name && old.text == text {
+		n.serve(zone, old, w)
+		return
+	}
+	f, problems := parseFile(name, zone, text)
+	fresh := &servedFile{name: name, text: text, parsed: f, since: now}
+	var err error
+	if !fatal(problems) {
+		fresh.zone, problems, err = f.build(problems)
+	}
+	if err == nil && !fatal(problems) && old != nil && dns.SerialNewer(old.zone.Serial(), fresh.zone.Serial()) {
+		problems = append(problems, Problem{File: name, Text: fmt.Sprintf(
+			"the serial went back from %d to %d", old.zone.Serial(), fresh.zone.Serial())})
+	}
+	if err != nil || fatal(problems) {
+		n.problems = append(n.problems, problems...)
+		if old != nil {
+			kept := *old
+			kept.stale = true
+			n.serve(zone, &kept, w)
+		}
+		return
+	}
+	if old != nil && fresh.zone.Serial() == old.zone.Serial() && !sameSet(fresh.zone.Records(), old.zone.Records()) {
+		problems = append(problems, Problem{File: name, Warning: true, Text: "the zone has changed, but not its serial: secondaries will not notice"})
+	}
+	n.problems = append(n.problems, problems...)
+	n.serve(zone, fresh, w)
+	if old != nil {
+		n.record(zone, diff(old.zone, fresh.zone))
+	}
+}
+
+// build makes the zone of a file that could be read.
+func (f *zoneFile) build(problems []Problem) (*Zone, []Problem, error) {
+	outside := 0
+	for _, e := range f.entries {
+		if !dns.IsSubdomain(f.zone, e.rr.Header().Name) {
+			outside++
+		}
+	}
+	if outside > 0 {
+		problems = append(problems, Problem{File: f.name, Warning: true, Text: fmt.Sprintf("ignoring %d records out of the zone", outside)})
+	}
+	z, err := NewZone(f.zone, f.records())
+	if err == nil {
+		err = z.aliasesAlone()
+	}
+	if err != nil {
+		return nil, append(problems, Problem{File: f.name, Text: err.Error()}), err
+	}
+	return z, problems, nil
+}
+
+// aliasesAlone is RFC 1034 section 3.6.2: without it there is no telling what to answer.
+func (z *Zone) aliasesAlone() error {
+	for _, name := range z.names {
+		n := z.nodes[name]
+		for _, t := range []uint16{dns.TypeCNAME, dns.TypeDNAME} {
+			if len(n.set(t)) > 1 {
+				return fmt.Errorf("%s has more than one %s", name, dns.TypeName(t))
+			}
+		}
+		if len(n.set(dns.TypeCNAME)) == 1 && len(n.sets) > 1 {
+			return fmt.Errorf("%s has a CNAME, and also other records", name)
+		}
+	}
+	return nil
+}
+
+func fatal(problems []Problem) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
+}
+
+func (n *world) serve(zone string, f *servedFile, w *world) {
+	n.files[zone] = f
+	n.zones[zone] = f.zone
+	n.journal[zone] = w.journal[zone]
+}
+
+// diff returns the change from one version of a zone to another.
+func diff(a, b *Zone) change {
+	c := change{from: a.soa, to: b.soa}
+	for _, pair := range []struct {
+		x, y *Zone
+		out  *[]dns.RR
+	}{{a, b, &c.gone}, {b, a, &c.come}} {
+		for _, name := range pair.x.names {
+			var there []dns.RR
+			if o := pair.y.nodes[name]; o != nil {
+				there = o.all()
+			}
+			*pair.out = append(*pair.out, missing(pair.x.nodes[name].all(), there)...)
+		}
+	}
+	for _, rr := range append(slices.Clone(c.gone), c.come...) {
+		c.size += dns.Size(rr)
+	}
+	return c
+}
+
+// all returns the records of a node but for a SOA.
+func (n *node) all() []dns.RR {
+	var out []dns.RR
+	for _, s := range n.sets {
+		if s.t != dns.TypeSOA {
+			out = append(append(out, s.rrs...), s.sigs...)
+		}
+	}
+	return out
+}
+
+// record adds a change to the journal of a zone, and drops what is too much or no longer leads
+// here.
+func (n *world) record(zone string, c change) {
+	if c.from.Serial == c.to.Serial {
+		if len(c.gone)+len(c.come) > 0 {
+			n.journal[zone] = nil // the serial does not tell the two apart
+		}
+		return
+	}
+	j := append(slices.Clone(n.journal[zone]), c)
+	size := 0
+	for i, c := range slices.Backward(j) {
+		if size += c.size + 200; size > maxJournal {
+			j = j[i+1:]
+			break
+		}
+	}
+	n.journal[zone] = j
+}
+
+// A ZoneStatus is what a zone looks like in service.
+type ZoneStatus struct {
+	Name    string // without a final dot
+	Serial  uint32
+	Records int
+	Since   time.Time // when this text came into service
+	Stale   bool      // the repository has a newer text that is broken
+}
+
+func (w *world) status() []ZoneStatus {
+	var out []ZoneStatus
+	for name, f := range w.files {
+		out = append(out, ZoneStatus{dns.Host(name), f.zone.Serial(), len(f.zone.Records()), f.since, f.stale})
+	}
+	slices.SortFunc(out, func(a, b ZoneStatus) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}

@@ -1,0 +1,209 @@
+package authority
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stagecoach/rfc/dns"
+)
+
+// A Zone is the records of one zone. It does not change.
+type Zone struct {
+	Name  string // canonical
+	soa   *dns.SOARecord
+	nodes map[string]*node
+	names []string // of all nodes, in the order of RFC 4034 section 6.1
+	dname bool     // there is a DNAME somewhere
+}
+
+// A node is a name that exists: it has records, or a name below it has.
+type node struct {
+	name string
+	sets []rrset // sorted by type; empty for an empty non-terminal
+	cut  *node   // the delegation that this name lies at or below, nil for none
+}
+
+// An rrset is records of one name and type (RFC 2181 section 5).
+type rrset struct {
+	t    uint16
+	rrs  []dns.RR
+	sigs []dns.RR // RRSIGs over rrs, where the zone is signed
+}
+
+// NewZone builds a zone of its records, which it keeps. There must be one SOA, at the name of
+// the zone; records outside of the zone are an error, duplicates are not.
+func NewZone(name string, rrs []dns.RR) (*Zone, error) {
+	z := &Zone{Name: dns.Canonical(name), nodes: make(map[string]*node, len(rrs)/2+1)}
+	for _, rr := range rrs {
+		h := rr.Header()
+		owner := dns.Canonical(h.Name)
+		if !dns.IsSubdomain(z.Name, owner) {
+			return nil, fmt.Errorf("%s is out of the zone", h.Name)
+		}
+		h.Name = owner
+		z.at(owner).add(rr)
+	}
+	apex := z.nodes[z.Name]
+	if apex == nil || len(apex.set(dns.TypeSOA)) == 0 {
+		return nil, errors.New("no SOA")
+	}
+	if len(apex.set(dns.TypeSOA)) > 1 {
+		return nil, errors.New("more than one SOA")
+	}
+	z.soa = apex.set(dns.TypeSOA)[0].(*dns.SOARecord)
+	z.finish()
+	return z, nil
+}
+
+// at returns the node of a name, made if need be with those above it.
+func (z *Zone) at(name string) *node {
+	n := z.nodes[name]
+	if n == nil {
+		n = &node{name: name}
+		z.nodes[name] = n
+		if name != z.Name {
+			z.at(parentOf(name))
+		}
+	}
+	return n
+}
+
+// finish sorts what was added and marks what lies below delegations.
+func (z *Zone) finish() {
+	z.names = make([]string, 0, len(z.nodes))
+	for name := range z.nodes {
+		z.names = append(z.names, name)
+	}
+	sortNames(z.names)
+	for _, name := range z.names { // a name comes after those above it
+		n := z.nodes[name]
+		z.dname = z.dname || n.get(dns.TypeDNAME) != nil
+		if name == z.Name {
+			continue
+		}
+		n.cut = z.nodes[parentOf(name)].cut
+		if n.cut == nil && len(n.set(dns.TypeNS)) > 0 {
+			n.cut = n
+		}
+	}
+}
+
+func (n *node) add(rr dns.RR) {
+	t := rr.Header().Rrtype
+	i, found := slices.BinarySearchFunc(n.sets, t, func(s rrset, t uint16) int { return int(s.t) - int(t) })
+	if !found {
+		n.sets = slices.Insert(n.sets, i, rrset{t: t, rrs: []dns.RR{rr}})
+		return
+	}
+	for _, have := range n.sets[i].rrs {
+		if dns.Equal(have, rr) {
+			return
+		}
+	}
+	n.sets[i].rrs = append(n.sets[i].rrs, rr)
+}
+
+// get returns the records of a type with their signatures, nil for none.
+func (n *node) get(t uint16) *rrset {
+	for i := range n.sets {
+		if n.sets[i].t == t {
+			return &n.sets[i]
+		}
+	}
+	return nil
+}
+
+func (n *node) set(t uint16) []dns.RR {
+	if s := n.get(t); s != nil {
+		return s.rrs
+	}
+	return nil
+}
+
+// Serial returns the serial of the zone.
+func (z *Zone) Serial() uint32 { return z.soa.Serial }
+
+// SOA returns the zone's SOA record, not to be changed.
+func (z *Zone) SOA() *dns.SOARecord { return z.soa }
+
+// Records returns all records of the zone, the SOA first, then by name and type. They are not
+// to be changed.
+func (z *Zone) Records() []dns.RR {
+	out := []dns.RR{z.soa}
+	for _, name := range z.names {
+		for _, s := range z.nodes[name].sets {
+			if s.t != dns.TypeSOA {
+				out = append(out, s.rrs...)
+			}
+			out = append(out, s.sigs...)
+		}
+	}
+	return out
+}
+
+// find returns the node of name; if there is none, the closest one above it (RFC 4592 section
+// 3.3.1).
+func (z *Zone) find(name string) (n *node, exact bool) {
+	n = z.nodes[name]
+	if n != nil {
+		return n, true
+	}
+	for n == nil {
+		name = parentOf(name)
+		n = z.nodes[name]
+	}
+	return n, false
+}
+
+// parentOf returns the name one label up. The name is canonical and not the root.
+func parentOf(name string) string {
+	for i := 0; i < len(name); i++ {
+		switch name[i] {
+		case '\\':
+			i++
+		case '.':
+			if i+1 == len(name) {
+				return "."
+			}
+			return name[i+1:]
+		}
+	}
+	return "."
+}
+
+// child returns the name of label below name.
+func child(label, name string) string {
+	if name == "." {
+		return label + "."
+	}
+	return label + "." + name
+}
+
+// sortNames puts names in the order of RFC 4034 section 6.1: by labels, the rightmost first, as
+// octets.
+func sortNames(names []string) {
+	keys := make(map[string]string, len(names))
+	for _, n := range names {
+		keys[n] = sortKey(n)
+	}
+	slices.SortFunc(names, func(a, b string) int { return strings.Compare(keys[a], keys[b]) })
+}
+
+// sortKey returns a text whose order as octets is that of the names. Within it an octet of 0
+// ends a label; an octet of 0 or 1 in a label is written as two.
+func sortKey(name string) string {
+	labels := dns.Labels(name)
+	b := make([]byte, 0, len(name)+8)
+	for i := len(labels) - 1; i >= 0; i-- {
+		for _, c := range dns.UnescapeLabel(labels[i]) {
+			if c <= 1 {
+				b = append(b, 1)
+			}
+			b = append(b, c)
+		}
+		b = append(b, 0)
+	}
+	return string(b)
+}
