@@ -91,6 +91,9 @@ func wrap(s string, width int) []string {
 	line := ""
 	for _, word := range strings.Fields(s) {
 		for len(word) > 900 {
+			if line != "" {
+				lines, line = append(lines, line), ""
+			}
 			lines, word = append(lines, strings.ToValidUTF8(word[:900], "?")), word[900:]
 		}
 		if line != "" && len(line)+1+len(word) > width {
