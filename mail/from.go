@@ -56,6 +56,9 @@ func looksLikeFrom(f Field) bool {
 // inside the address, encoded words in place of one, and a second address anywhere but in a
 // quoted display name.
 func ParseFrom(s string) (Address, error) {
+	if len(s) > maxFrom {
+		return Address{}, errors.New("the From field is too long")
+	}
 	if strings.ContainsAny(s, "\x00\r\n") {
 		return Address{}, errors.New("the From field has a control character")
 	}
@@ -66,8 +69,10 @@ func ParseFrom(s string) (Address, error) {
 	return a, nil
 }
 
-// maxComments bounds how deep comments may stand in each other.
-const maxComments = 16
+const (
+	maxFrom     = 8 << 10 // octets of a From field
+	maxComments = 16      // comments in each other
+)
 
 type fromScanner struct {
 	s string
@@ -170,11 +175,8 @@ func (p *fromScanner) phrase() (fromPhrase, error) {
 			return ph, fmt.Errorf("%q out of place", c)
 		case c == ':':
 			return ph, errors.New("a group or a route, or a colon out of place")
-		case c == '[' || c == ']':
-			if !strings.HasSuffix(bare.String(), "@") && !strings.Contains(bare.String(), "@[") {
-				return ph, fmt.Errorf("%q out of place", c)
-			}
-			fallthrough
+		case c == ']' || c == '[' && (start < 0 || p.s[p.i-1] != '@'):
+			return ph, fmt.Errorf("%q out of place", c)
 		default:
 			if start < 0 {
 				start = p.i

@@ -62,6 +62,7 @@ func TestParseFromRefuses(t *testing.T) {
 		"Ann <a@good.example", "Ann a@good.example>", `"Ann <a@good.example>`, "(Ann <a@good.example>",
 		"a@good.example\\", "<<a@good.example>>", "[a@good.example]", "a@good.example[x]", "a@@good.example",
 		strings.Repeat("(", 100) + strings.Repeat(")", 100) + "a@good.example",
+		strings.Repeat("a ", 5000) + "<a@good.example>",
 		"a..b@good.example", "a@good..example", "a@-good.example",
 	} {
 		if got, err := ParseFrom(in); err == nil {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -92,4 +93,19 @@ func (f *findings) receivedSPF(receiver string) []mail.Field {
 		return nil
 	}
 	return []mail.Field{f.mailFrom.Field(receiver)}
+}
+
+// cause says for the log what a refusal rests on.
+func (f *findings) cause(problem error) error {
+	text := fmt.Sprintf("From %s, MAIL FROM <%s>, client %s: spf=%s dmarc=%s", f.author, f.sender, f.ip, f.mailFrom.Result, f.dmarc.Value)
+	for _, d := range f.dkim {
+		text += fmt.Sprintf(" dkim=%s", d.Status)
+		if d.Domain != "" {
+			text += " of " + d.Domain
+		}
+	}
+	if problem == nil {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, problem)
 }

@@ -123,10 +123,10 @@ func (v *Verifier) judge(f *findings) error {
 	case v.LabelOnly:
 		return nil
 	case d.Disposition == dmarc.Reject:
-		return mail.Reject(550, "5.7.1", "refused by the DMARC policy of "+d.PolicyDomain)
+		return mail.Reject(550, "5.7.1", "refused by the DMARC policy of "+d.PolicyDomain).Because(f.cause(nil))
 	case d.Value == dmarc.TempError && d.Policy == dmarc.Reject:
 		// The domain wants forgeries rejected, and whether this is one hangs on DNS.
-		return errOursWait.Because(d.Problem)
+		return errOursWait.Because(f.cause(d.Problem))
 	}
 	return nil
 }
@@ -138,9 +138,9 @@ func (v *Verifier) judgeOurs(f *findings) error {
 		switch {
 		case d == nil || d.Aligned():
 		case d.Value == dmarc.TempError || d.Value == dmarc.None && d.Problem != nil:
-			return errOursWait.Because(d.Problem)
+			return errOursWait.Because(f.cause(d.Problem))
 		default:
-			return errOurs.Because(d.Problem)
+			return errOurs.Because(f.cause(d.Problem))
 		}
 	}
 	return nil

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"stagecoach/mail"
+	"stagecoach/rfc/authres"
 	"stagecoach/rfc/dns"
 )
 
@@ -155,6 +157,8 @@ func TestDMARCReject(t *testing.T) {
 	err := v.Handle(t.Context(), forged.mail(t))
 	if r := mail.RefusalOf(err); r.Code != 550 || r.Status != "5.7.1" || !strings.Contains(r.Text, "DMARC policy of legit.example") {
 		t.Errorf("%v", err)
+	} else if cause := r.Cause.Error(); !strings.Contains(cause, "client 198.51.100.66") {
+		t.Errorf("the log reads %q", cause)
 	}
 	v.LabelOnly = true
 	if err := v.Handle(t.Context(), forged.mail(t)); err != nil {
@@ -233,4 +237,65 @@ func TestQueriesAreBounded(t *testing.T) {
 	}
 }
 
+// A hostile header costs little time (S15).
+func TestHostileHeaderIsCheap(t *testing.T) {
+	for name, text := range map[string]string{
+		"comments":     "Authentication-Results: " + strings.Repeat("(", 200<<10) + "\n",
+		"quotes":       "Authentication-Results: " + strings.Repeat("\\\"", 100<<10) + "\n",
+		"many results": strings.Repeat("Authentication-Results: mx.our.example; dkim=pass\n", 900),
+		"long SPF":     "Received-SPF: " + strings.Repeat("receiver=", 20<<10) + "\n",
+		"signatures":   strings.Repeat("DKIM-Signature: v=1; "+strings.Repeat("h=from:", 30)+"\n", 900),
+		"subject":      "Subject: " + strings.Repeat("=?utf-8?q?x?= ", 15<<10) + "\n",
+		"labels":       "X-Spam-Status: " + strings.Repeat("\n a", 60<<10) + "\n",
+	} {
+		v, _ := newVerifier(t, newWorld(t))
+		m := incoming{legitIP, "mail.legit.example", "lea@legit.example", text + "From: lea@legit.example\n", nil}.mail(t)
+		start := time.Now()
+		if err := v.Handle(t.Context(), m); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("%s: took %v", name, d)
+		}
+	}
+}
+
 var _ dns.Exchanger = panicker{}
+
+// Whatever a stranger sends is refused or labelled by us, once.
+func FuzzHandle(f *testing.F) {
+	for _, e := range evasions {
+		f.Add(e.helo, e.text)
+	}
+	names := newWorld(f)
+	f.Fuzz(func(t *testing.T, helo, text string) {
+		v, s := newVerifier(t, names)
+		v.LabelOnly = true
+		m := incoming{ip: legitIP, from: "lea@legit.example"}.mail(t)
+		m.Peer.Hello = helo
+		m.Message = mail.NewMessage([]byte(strings.ReplaceAll(text, "\n", "\r\n")))
+		if err := v.Handle(t.Context(), m); err != nil {
+			return
+		}
+		topResults(t, s.got)
+		ours := 0
+		for field := range s.got.Message.Header.Fields(authres.FieldName) {
+			if r, err := authres.Parse(field.Value()); err == nil && v.isOurs(strings.ToLower(r.ID)) {
+				ours++
+			}
+		}
+		if ours != 1 {
+			t.Fatalf("%d results in our name", ours)
+		}
+	})
+}
+
+func BenchmarkHandle(b *testing.B) {
+	v, _ := newVerifier(b, newWorld(b))
+	m := incoming{legitIP, "mail.legit.example", "lea@legit.example", "From: lea@legit.example\nSubject: x\n", []string{"legit.example"}}.mail(b)
+	for b.Loop() {
+		if err := v.Handle(b.Context(), m.Clone()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
