@@ -24,6 +24,9 @@ type Received struct {
 // Message parses Raw anew.
 func (r *Received) Message() *mail.Message { return mail.NewMessage(slices.Clone(r.Raw)) }
 
+// MessageID returns the value of the Message-ID field, "" when there is none.
+func (r *Received) MessageID() string { return r.Message().Header.Value("Message-ID") }
+
 // Result returns what the receiver found by a method ("spf", "dkim", "dmarc", "iprev"), the
 // best if there is more than one result; "" when there is none.
 func (r *Received) Result(method string) string {

@@ -15,7 +15,8 @@
 //	go run ./lab/load -sink 127.0.0.1:2626 -duration 1h                       # a sink alone
 //
 // With -idle, each 20 connections come from an address of their own in 127.64.0.0/10. Server
-// and client need 10,000 files each: see ulimit -n.
+// and client need 10,000 files each (ulimit -n), and a server that ends at 10,000 connections
+// has no room for a load beside 10,000 idle ones.
 //
 // # Against Postfix
 //

@@ -69,7 +69,7 @@ func parseFlags(args []string, usage io.Writer) (*options, error) {
 	f.Float64Var(&o.minAccepted, "min-accepted", 0, "with -versus: fail when we accept less than so many times what Postfix does")
 	f.Float64Var(&o.minDelivered, "min-delivered", 0, "with -versus: fail when we deliver less than so many times what Postfix does")
 	f.IntVar(&o.kills, "kill", 0, "start our relay, kill it (SIGKILL) so many times under load, and look for every message: see the package comment")
-	f.IntVar(&o.maxDuplicates, "max-duplicates", 100, "with -kill: duplicates that one kill may cause at most, which is the relay's deliveries at a time")
+	f.IntVar(&o.maxDuplicates, "max-duplicates", 20, "with -kill: duplicates that one kill may cause at most: the relay's deliveries at a time to one domain")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
