@@ -1,7 +1,7 @@
 package smtp
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -202,7 +202,7 @@ func (t *attempt) lost(step string, err error) {
 	t.l.broken = true
 	t.again = !t.answered && !t.sent
 	if t.sent {
-		err = errors.Join(ErrReplyLost, err)
+		err = fmt.Errorf("%w: %w", ErrReplyLost, err)
 	}
 	t.fail(t.hop.trouble(t.ctx, step, err))
 }

@@ -132,17 +132,17 @@ func TestRefusals(t *testing.T) {
 		step      string
 		elsewhere bool
 	}{
-		"greeting 421":    {greeting("421 4.3.2 busy\r\n"), "421 4.3.2", "greeting", true},
+		"greeting 421":    {greeting("421 4.3.2 busy\r\n"), "451 4.3.2", "greeting", true},
 		"greeting 554":    {greeting("554 no mail here\r\n"), "554 5.0.0", "greeting", true},
 		"greeting 250":    {greeting("250 what\r\n"), "451 4.5.0", "greeting", true},
 		"greeting HTTP":   {greeting("HTTP/1.1 400 Bad Request\r\n"), "451 4.4.2", "greeting", true},
 		"MAIL 451":        {after("451 4.7.1 greylisted", "503 no", "503 no"), "451 4.7.1", "MAIL", true},
 		"MAIL 550":        {after("550 5.7.1 go away", "503 no", "503 no"), "550 5.7.1", "MAIL", false},
-		"MAIL 421":        {after("421 4.3.2 bye"), "421 4.3.2", "MAIL", true},
+		"MAIL 421":        {after("421 4.3.2 bye"), "451 4.3.2", "MAIL", true},
 		"RCPT 450":        {after("250 ok", "450 4.2.0 later", "503 no"), "450 4.2.0", "RCPT", false},
 		"RCPT 552":        {after("250 ok", "552 too many", "503 no"), "452 4.5.3", "RCPT", false},
 		"RCPT 552 5.2.2":  {after("250 ok", "552 5.2.2 full", "503 no"), "552 5.2.2", "RCPT", false},
-		"RCPT 421":        {after("250 ok", "421 bye"), "421 4.0.0", "RCPT", true},
+		"RCPT 421":        {after("250 ok", "421 bye"), "451 4.0.0", "RCPT", true},
 		"RCPT 354":        {after("250 ok", "354 what", "503 no"), "451 4.5.0", "RCPT", false},
 		"DATA 554":        {after("250 ok", "250 ok", "554 5.7.1 no"), "554 5.7.1", "DATA", false},
 		"DATA 250":        {after("250 ok", "250 ok", "250 ok"), "451 4.5.0", "DATA", false},

@@ -201,7 +201,7 @@ func TestOffers(t *testing.T) {
 				t.Errorf("%s: %+v", name, e)
 			}
 		} else {
-			wantRefusal(t, err, "421 4.0.0")
+			wantRefusal(t, err, "451 4.0.0")
 		}
 	}
 }
@@ -240,7 +240,7 @@ func TestSubmitterIsForFriends(t *testing.T) {
 		h.Inner = inner
 		m := letter(small, "a@b.example")
 		m.Envelope.Submitter = "ann+x@us.example"
-		wantRefusal(t, h.Handle(t.Context(), m), "421 4.0.0")
+		wantRefusal(t, h.Handle(t.Context(), m), "451 4.0.0")
 	}
 }
 

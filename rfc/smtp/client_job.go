@@ -53,7 +53,7 @@ func (j *job) batch(l *link, n int) int {
 		return n
 	}
 	n = min(n, j.hop.maxRecipients())
-	if most := l.rcptMax(); most > 0 {
+	if most := l.announced("RCPTMAX"); most > 0 {
 		n = min(n, most)
 	}
 	return n

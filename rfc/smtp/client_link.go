@@ -140,11 +140,11 @@ func (l *link) limit(keyword string) int64 {
 	return max(n, 0)
 }
 
-// rcptMax returns the RCPTMAX of the LIMITS extension (RFC 9422 section 4.2), 0 for none.
-func (l *link) rcptMax() int {
+// announced returns a limit of the LIMITS extension (RFC 9422 section 4), 0 for none.
+func (l *link) announced(limit string) int {
 	for word := range strings.FieldsSeq(l.offers["LIMITS"]) {
 		name, value, _ := strings.Cut(word, "=")
-		if n, err := strconv.Atoi(value); err == nil && n > 0 && strings.EqualFold(name, "RCPTMAX") {
+		if n, err := strconv.Atoi(value); err == nil && n > 0 && strings.EqualFold(name, limit) {
 			return n
 		}
 	}

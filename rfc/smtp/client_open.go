@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -43,7 +44,11 @@ func (h *NextHop) give(l *link) {
 	if most == 0 {
 		most = h.maxConns()
 	}
-	if l.mails >= h.maxMessages() || !h.pool.push(l, most, h.idleTimeout()) {
+	mails := h.maxMessages()
+	if n := l.announced("MAILMAX"); n > 0 {
+		mails = min(mails, n)
+	}
+	if l.mails >= mails || !h.pool.push(l, most, h.idleTimeout()) {
 		l.quit()
 	}
 }
@@ -186,7 +191,7 @@ func (l *link) handshake(ctx context.Context, s Security) error {
 	defer cancel()
 	if err := c.HandshakeContext(limited); err != nil {
 		l.broken = true
-		return l.hop.trouble(ctx, "TLS", errors.Join(errHandshake, err))
+		return l.hop.trouble(ctx, "TLS", fmt.Errorf("%w: %w", errHandshake, err))
 	}
 	state := c.ConnectionState()
 	l.state, l.verified = &state, verifies

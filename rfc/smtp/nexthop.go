@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"time"
 
@@ -109,7 +110,14 @@ func (h *NextHop) Handle(ctx context.Context, m *mail.Mail) error {
 	j := newJob(ctx, h, m)
 	j.all = true
 	j.deliver(everyone(m))
-	return fittest(j.results)
+	err := fittest(j.results)
+	var r *mail.Refusal
+	if errors.As(err, &r) && r.Code == 421 {
+		passed := *r // it is that connection which ends, and not the one on which this is repeated
+		passed.Code = 451
+		return &passed
+	}
+	return err
 }
 
 // Carry hands over a mail for those recipients whom the server takes, and returns one

@@ -30,9 +30,10 @@ func (f *far) takeOne() bool {
 
 func TestReuse(t *testing.T) {
 	var connections, mails atomic.Int32
+	limits := "LIMITS RCPTMAX=9 MAILMAX=50"
 	_, h := scripted(t, func(f *far) {
 		connections.Add(1)
-		f.greet("PIPELINING")
+		f.greet("PIPELINING", limits)
 		for f.takeOne() {
 			mails.Add(1)
 		}
@@ -45,6 +46,16 @@ func TestReuse(t *testing.T) {
 	}
 	if connections.Load() != 3 || mails.Load() != 10 {
 		t.Errorf("%d mails over %d connections", mails.Load(), connections.Load())
+	}
+	h.pool.drop()
+	limits = "LIMITS MAILMAX=2" // RFC 9422 section 4.1
+	for range 4 {
+		if err := h.Handle(t.Context(), letter(small, "a@b.example")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if connections.Load() != 5 {
+		t.Errorf("%d connections", connections.Load())
 	}
 }
 
