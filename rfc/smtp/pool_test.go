@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,9 +32,11 @@ func (f *far) takeOne() bool {
 
 func TestReuse(t *testing.T) {
 	var connections, mails atomic.Int32
-	limits := "LIMITS RCPTMAX=9 MAILMAX=50"
 	_, h := scripted(t, func(f *far) {
-		connections.Add(1)
+		limits := "LIMITS RCPTMAX=9 MAILMAX=50"
+		if connections.Add(1) > 3 {
+			limits = "LIMITS MAILMAX=2" // RFC 9422 section 4.1
+		}
 		f.greet("PIPELINING", limits)
 		for f.takeOne() {
 			mails.Add(1)
@@ -48,7 +52,6 @@ func TestReuse(t *testing.T) {
 		t.Errorf("%d mails over %d connections", mails.Load(), connections.Load())
 	}
 	h.pool.drop()
-	limits = "LIMITS MAILMAX=2" // RFC 9422 section 4.1
 	for range 4 {
 		if err := h.Handle(t.Context(), letter(small, "a@b.example")); err != nil {
 			t.Fatal(err)
@@ -280,4 +283,30 @@ func TestConcurrent(t *testing.T) {
 	if n := len(b.all()); n != 20 {
 		t.Errorf("%d mails", n)
 	}
+}
+
+// BenchmarkHandle hands mails of 4 kB to a Server of ours over a unix socket.
+func BenchmarkHandle(b *testing.B) {
+	h := &NextHop{Name: "us.example", Host: "inner", Inner: true}
+	l, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	serveOn(b, &Server{Next: mail.HandlerFunc(func(context.Context, *mail.Mail) error { return nil }), Inner: true}, l)
+	h.Dial = func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", l.Addr().String())
+	}
+	defer h.Close()
+	m := letter("Subject: x\r\n\r\n"+strings.Repeat("a line of text, and one more word\r\n", 117), "a@b.example")
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if err := h.Handle(b.Context(), m); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
