@@ -91,6 +91,7 @@ type splice struct {
 
 func (f *zoneFile) apply(d delta, serial uint32) string {
 	gone := make([]bool, len(f.entries))
+	come := slices.Clone(d.come)
 	var cuts []splice
 	for i, e := range f.entries {
 		if _, ok := e.rr.(*dns.SOARecord); ok && dns.Canonical(e.rr.Header().Name) == f.zone {
@@ -98,12 +99,17 @@ func (f *zoneFile) apply(d delta, serial uint32) string {
 			continue
 		}
 		if slices.ContainsFunc(d.gone, func(rr dns.RR) bool { return dns.Equal(rr, e.rr) }) {
+			if j := slices.IndexFunc(come, func(rr dns.RR) bool { return sameSetOf(rr, e.rr) }); j >= 0 {
+				cuts = append(cuts, splice{e.start, e.end, e.with(come[j])})
+				come = slices.Delete(come, j, j+1)
+				continue
+			}
 			gone[i] = true
 			cuts = append(cuts, splice{e.start, e.end, ""})
 		}
 	}
 	cuts = append(cuts, f.keepOwners(gone)...)
-	for _, rr := range d.come {
+	for _, rr := range come {
 		cuts = append(cuts, f.insertion(rr))
 	}
 	slices.SortStableFunc(cuts, func(a, b splice) int {
@@ -113,6 +119,21 @@ func (f *zoneFile) apply(d delta, serial uint32) string {
 		return a.end - b.end
 	})
 	return f.cutAndPaste(cuts)
+}
+
+// sameSetOf reports whether two records are of one RRset.
+func sameSetOf(a, b dns.RR) bool {
+	return a.Header().Rrtype == b.Header().Rrtype && dns.Canonical(a.Header().Name) == dns.Canonical(b.Header().Name)
+}
+
+// with returns the line of another record of the same RRset, in place of e.
+func (e entry) with(rr dns.RR) string {
+	s := line(rr, e.origin, e.ttl)
+	if !e.owned {
+		_, s, _ = strings.Cut(s, "\t")
+		s = "\t" + s
+	}
+	return s
 }
 
 func (f *zoneFile) cutAndPaste(cuts []splice) string {
