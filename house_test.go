@@ -56,7 +56,6 @@ var onlyIn = map[string]string{
 	"github.com/miekg/dns":          "rfc/dns",
 	"github.com/cockroachdb/pebble": "stage/queue",
 	"github.com/go-git/go-git":      "repo",
-	"blitiri.com.ar/go/spf":         "rfc/spf",
 	"github.com/alecthomas/kong":    "cmd/stagecoach",
 	"github.com/pelletier/go-toml":  "cmd/stagecoach",
 	"github.com/prometheus":         "cmd/stagecoach",

@@ -90,7 +90,7 @@ func explain(err error) error {
 
 func (c *config) check() error {
 	return errors.Join(c.identityOptions.check(), c.Users.check(), oneOf("log.format", c.Log.Format, "text", "json"),
-		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"))
+		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error", "none"))
 }
 
 func oneOf(key, value string, allowed ...string) error {

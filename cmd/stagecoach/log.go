@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"time"
@@ -16,13 +17,13 @@ import (
 // logOptions are common to every command that serves.
 type logOptions struct {
 	Format string `toml:"format" name:"log" help:"Form of the log lines: ${enum}." enum:"text,json" default:"text"`
-	Level  string `toml:"level" name:"log-level" short:"l" help:"Least level of the log lines: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	Level  string `toml:"level" name:"log-level" short:"l" help:"Least level of the log lines: ${enum}." enum:"debug,info,warn,error,none" default:"info"`
 }
 
 func (o logOptions) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.Level)); err != nil {
-		level = slog.LevelInfo
+		level = math.MaxInt // "none"
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	if o.Format == "json" {

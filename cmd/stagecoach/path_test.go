@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -43,23 +42,8 @@ func testWorld(t *testing.T) *world {
 // oneProcess runs the service in this process, until the returned function is called.
 func oneProcess(t *testing.T, w *world) (stop func()) {
 	t.Helper()
-	cfg, err := w.config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := newProcess(t.Context(), runOptions{Log: cfg.Log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := serve(p, cfg); err != nil {
-		t.Fatal(p.abort(err))
-	}
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	p := serveWith(t, w, func(*config) {})
+	return func() {
 		start := time.Now()
 		if err := p.shutdown(); err != nil {
 			t.Error(err)
@@ -68,8 +52,25 @@ func oneProcess(t *testing.T, w *world) (stop func()) {
 			t.Errorf("stopping took %v", took)
 		}
 	}
-	t.Cleanup(stop)
-	return stop
+}
+
+// serveWith runs the service with a changed configuration.
+func serveWith(t *testing.T, w *world, change func(*config)) *process {
+	t.Helper()
+	cfg, err := w.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(cfg)
+	p, err := newProcess(t.Context(), runOptions{Log: cfg.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := serve(p, cfg); err != nil {
+		t.Fatal(p.abort(err))
+	}
+	t.Cleanup(func() { p.shutdown() })
+	return p
 }
 
 // stageProcess runs one stage as a process of its own, and waits until it listens.
@@ -96,14 +97,7 @@ func stageProcess(t *testing.T, address string, args ...string) {
 			t.Logf("%s:\n%s", args[0], log.String())
 		}
 	})
-	for range 400 {
-		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	t.Fatalf("%s does not listen on %s:\n%s", args[0], address, log.String())
+	waitFor(t, address, &log)
 }
 
 // manyProcesses runs each stage as a process, on the addresses of the one process.

@@ -131,6 +131,7 @@ func (p *process) wait() error {
 	return p.shutdown()
 }
 
+// shutdown stops the process cleanly. It may be called again.
 func (p *process) shutdown() error {
 	p.log.Info("stopping")
 	p.stop()
@@ -140,6 +141,7 @@ func (p *process) shutdown() error {
 	for i := len(p.closers) - 1; i >= 0; i-- {
 		p.err = errors.Join(p.err, p.closers[i]())
 	}
+	p.closers = nil
 	return p.err
 }
 

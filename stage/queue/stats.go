@@ -67,7 +67,7 @@ func (q *Queue) Healthy() error {
 func (q *Queue) log(e *Entry, o outcome, kept error) {
 	line := func(level slog.Level, what string, to []Target) {
 		for _, t := range to {
-			a := []any{"id", e.ID.String(), "trace", e.Trace, "from", e.From, "to", t.Recipient.Address, "attempt", e.Attempts}
+			a := []any{"id", e.Trace, "entry", e.ID.String(), "from", e.From, "to", t.Recipient.Address, "attempt", e.Attempts}
 			if t.Reply != "" && what != "delivered" {
 				a = append(a, "reply", t.text())
 			}
