@@ -198,6 +198,11 @@ func TestBench(t *testing.T) {
 		b := newBench()
 		var mu sync.Mutex
 		results := map[error]int{}
+		count := func(err error) int {
+			mu.Lock()
+			defer mu.Unlock()
+			return results[err]
+		}
 		for range benchSeats + benchQueue + 10 {
 			go func() {
 				err := b.enter(t.Context())
@@ -207,18 +212,18 @@ func TestBench(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if results[nil] != benchSeats || results[ErrBusy] != 10 {
-			t.Errorf("at once: %v", results)
+		if count(nil) != benchSeats || count(ErrBusy) != 10 {
+			t.Errorf("at once: %d seated, %d turned away", count(nil), count(ErrBusy))
 		}
 		b.leave()
 		synctest.Wait()
-		if results[nil] != benchSeats+1 {
-			t.Errorf("a seat was left, but nobody took it: %v", results)
+		if count(nil) != benchSeats+1 {
+			t.Errorf("a seat was left, but nobody took it: %d", count(nil))
 		}
 		time.Sleep(benchWait)
 		synctest.Wait()
-		if results[ErrBusy] != 10+benchQueue-1 {
-			t.Errorf("after the wait: %v", results)
+		if count(ErrBusy) != 10+benchQueue-1 {
+			t.Errorf("after the wait: %d turned away", count(ErrBusy))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
