@@ -80,7 +80,7 @@ func push(t testing.TB, work string, files map[string]string) {
 }
 
 // start runs an Authority over a bare repository that holds files.
-func start(t testing.TB, files map[string]string) (a *Authority, at netip.AddrPort, work, bare string) {
+func start(t testing.TB, files map[string]string, set ...func(*Authority)) (a *Authority, at netip.AddrPort, work, bare string) {
 	t.Helper()
 	dir := t.TempDir()
 	work, bare = filepath.Join(dir, "work"), filepath.Join(dir, "zones.git")
@@ -93,6 +93,9 @@ func start(t testing.TB, files map[string]string) (a *Authority, at netip.AddrPo
 		t.Fatal(err)
 	}
 	a = &Authority{Repo: r}
+	for _, f := range set {
+		f(a)
+	}
 	if err := a.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -48,7 +49,7 @@ func Do(ctx context.Context, x Exchanger, m *Msg) error {
 	return nil
 }
 
-// DecodeWire reads a packed message.
+// decodeWire reads a packed message.
 func decodeWire(wire []byte) (*Msg, error) {
 	m := new(Msg)
 	if err := m.Unpack(wire); err != nil {
@@ -59,3 +60,13 @@ func decodeWire(wire []byte) (*Msg, error) {
 
 // Size returns the length of a record on the wire without compression.
 func Size(rr RR) int { return dns.Len(rr) }
+
+// Sign packs a message and signs it. The response is for the caller to check; a Client does
+// both.
+func Sign(m *Msg, key Key, now time.Time) ([]byte, error) {
+	wire, err := m.Pack()
+	if err != nil {
+		return nil, err
+	}
+	return (&session{key: key}).sign(wire, now), nil
+}
