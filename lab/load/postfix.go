@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // mainCF is main.cf of the instance. smtpd_* and smtp_* limits, in_flow_delay, concurrency and
@@ -107,7 +109,7 @@ func startPostfix(ctx context.Context, dir, sink string, processes int) (*conten
 	if err := postfix(ctx, conf, "start"); err != nil {
 		return nil, err
 	}
-	stop := func() error { return postfix(context.WithoutCancel(ctx), conf, "stop") }
+	stop := func() error { return stopPostfix(context.WithoutCancel(ctx), conf, listen) }
 	if err := awaitGreeting(ctx, listen); err != nil {
 		return nil, errors.Join(err, stop())
 	}
@@ -120,6 +122,28 @@ func startPostfix(ctx context.Context, dir, sink string, processes int) (*conten
 		return nil, errors.Join(err, stop())
 	}
 	return &contender{"postfix", listen, pid, stop}, nil
+}
+
+// stopPostfix ends the instance at once: nobody wants its queue any more. It returns when
+// nothing listens.
+func stopPostfix(ctx context.Context, conf, listen string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := postfix(ctx, conf, "abort"); err != nil {
+		return err
+	}
+	for {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", listen)
+		if err != nil && ctx.Err() == nil {
+			return nil
+		}
+		if err == nil {
+			c.Close()
+		}
+		if wait(ctx, 50*time.Millisecond) != nil {
+			return fmt.Errorf("postfix still listens on %s", listen)
+		}
+	}
 }
 
 func postfix(ctx context.Context, conf, verb string) error {

@@ -10,9 +10,8 @@ import (
 	"stagecoach/lab/peer"
 )
 
-// buildProgram returns our program, built from this checkout.
-func buildProgram(t *testing.T) string {
-	t.Helper()
+// TestProgram tries what needs our program, built from this checkout.
+func TestProgram(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the program")
 	}
@@ -20,15 +19,17 @@ func buildProgram(t *testing.T) string {
 	if out, err := exec.Command("go", "build", "-o", binary, "stagecoach/cmd/stagecoach").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return binary
+	t.Run("versus", func(t *testing.T) { compare(t, binary) })
+	t.Run("kill", func(t *testing.T) { crashes(t, binary) })
 }
 
 // The comparison itself, short: both relays get every message to the sink.
-func TestVersusPostfix(t *testing.T) {
+func compare(t *testing.T, binary string) {
+	t.Helper()
 	peer.NeedRoot(t)
 	peer.Need(t, "postfix", "postconf")
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"-versus", "postfix", "-stagecoach", buildProgram(t), "-sessions", "5", "-size", "4k", "-count", "200", "-rounds", "1", "-json"}, &out, testWriter{t})
+	err := run(t.Context(), []string{"-versus", "postfix", "-stagecoach", binary, "-sessions", "5", "-size", "4k", "-count", "200", "-rounds", "1", "-json"}, &out, testWriter{t})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,9 +46,10 @@ func TestVersusPostfix(t *testing.T) {
 
 // A few crashes of the real program: nothing that was acknowledged is lost. CI has more of
 // them by the command.
-func TestKill(t *testing.T) {
+func crashes(t *testing.T, binary string) {
+	t.Helper()
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"-kill", "3", "-stagecoach", buildProgram(t), "-sessions", "8", "-size", "4k", "-rate", "200",
+	err := run(t.Context(), []string{"-kill", "3", "-stagecoach", binary, "-sessions", "8", "-size", "4k", "-rate", "200",
 		"-sink-latency", "20ms", "-drain", "30s", "-json"}, &out, testWriter{t})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
