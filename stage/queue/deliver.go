@@ -205,9 +205,9 @@ func (q *Queue) keep(ctx context.Context, e *Entry, l *Letter, m *mail.Message, 
 // backoff returns how long to wait after the n-th attempt: doubling, and spread by a fifth to
 // either side, so that what failed together does not come again together.
 func (q *Queue) backoff(n int) time.Duration {
-	d := q.settings.MaxRetry
-	if n < 30 {
-		d = min(q.settings.FirstRetry<<(n-1), d)
+	d := min(q.settings.FirstRetry, q.settings.MaxRetry)
+	for i := 1; i < n && d < q.settings.MaxRetry; i++ {
+		d = min(2*d, q.settings.MaxRetry)
 	}
 	return time.Duration(float64(d) * (0.8 + 0.4*q.random()))
 }
