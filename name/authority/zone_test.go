@@ -103,7 +103,7 @@ func TestAnswers(t *testing.T) {
 		{"mx.example SSHFP", []string{"NOERROR aa", "an mx.example. 300 SSHFP 4 2 0000000000000000000000000000000000000000000000000000000000000002"}},
 		{"example CAA", []string{"NOERROR aa", `an example. 300 CAA 0 issue "ca.example"`}},
 		{"svc.example HTTPS", []string{"NOERROR aa", `an svc.example. 300 HTTPS 1 . alpn="h2"`}},
-		{"odd.example TYPE65280", []string{"NOERROR aa", `an odd.example. 300 TYPE65280 \# 2 ABCD`}},
+		{"odd.example TYPE65280", []string{"NOERROR aa", `an odd.example. 300 TYPE65280 \# 2 abcd`}},
 		{"loc.example LOC", []string{"NOERROR aa", "an loc.example. 300 LOC 51 30 12.748 N 00 07 39.612 W 0m 1m 10000m 10m"}},
 		{"host.old.example A", []string{"NOERROR aa", "an old.example. 300 DNAME sister.example.", "an host.old.example. 300 CNAME host.sister.example.", "an host.sister.example. 300 A 192.0.2.9"}},
 		{"old.example A", []string{"NOERROR aa", soa}},

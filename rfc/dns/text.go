@@ -51,10 +51,11 @@ func ParseZone(r io.Reader, origin string) ([]RR, error) {
 	p.SetDefaultTTL(DefaultTTL)
 	var rrs []RR
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		if err := checkPacks(rr); err != nil {
+		same, err := normal(rr)
+		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", rr.Header().Name, TypeName(rr.Header().Rrtype), err)
 		}
-		rrs = append(rrs, rr)
+		rrs = append(rrs, same)
 	}
 	if err := p.Err(); err != nil {
 		return nil, fmt.Errorf("zone text: %s", strings.TrimPrefix(err.Error(), "dns: "))
@@ -76,16 +77,26 @@ func ParseEntry(s, origin string, ttl uint32) (RR, error) {
 	if !ok {
 		return nil, errors.New("no record")
 	}
-	return rr, checkPacks(rr)
+	return normal(rr)
 }
 
-// checkPacks catches what the text grammar lets through and the wire cannot hold.
-func checkPacks(rr RR) error {
+// normal returns a record as if it had come over the wire, so that Equal compares: text has
+// many ways to write one thing. It also catches what the grammar lets through and the wire
+// cannot hold.
+func normal(rr RR) (RR, error) {
 	buf := make([]byte, dns.Len(rr)+64)
-	if _, err := dns.PackRR(rr, buf, 0, nil, false); err != nil {
-		return errors.New("does not fit the wire format")
+	n, err := dns.PackRR(rr, buf, 0, nil, false)
+	if err != nil {
+		return nil, errors.New("does not fit the wire format")
 	}
-	return nil
+	back, _, err := dns.UnpackRR(buf[:n], 0)
+	if err != nil {
+		return nil, errors.New("does not fit the wire format")
+	}
+	if _, empty := back.(*Header); empty {
+		return rr, nil
+	}
+	return back, nil
 }
 
 func findDirective(text, directive string) (int, bool) {
