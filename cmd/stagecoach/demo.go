@@ -20,7 +20,12 @@ type demoCmd struct {
 func (demoCmd) Help() string {
 	return `Nothing leaves this machine and nothing needs root: name servers, two big receivers and a
 correspondent run on loopback addresses, and the service runs among them. Everything is in a
-temporary folder, which is removed at the end.`
+temporary folder, which is removed at the end.
+
+Examples:
+
+  stagecoach demo           show a mail each way, then stay up and say how to send more
+  stagecoach demo --once    show a mail each way, and exit with 0 if all went well`
 }
 
 // Run runs the demo until ctx ends, or for one round.

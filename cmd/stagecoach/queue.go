@@ -150,6 +150,11 @@ type queueShowCmd struct {
 	JSON bool   `name:"json" help:"Print JSON, an object a line."`
 }
 
+// Help shows an example.
+func (queueShowCmd) Help() string {
+	return "Example:\n\n  stagecoach queue show 06ehx2m0k3q6f9r8t1v5w7y9zc"
+}
+
 // Run prints the mail once for each destination.
 func (c queueShowCmd) Run(ctx context.Context, q *queueCmd) error {
 	client, err := q.client()
@@ -289,6 +294,24 @@ type (
 	}
 )
 
+const changeExamples = `Examples:
+
+  stagecoach queue %[1]s 06ehx2m0k3q6f9r8t1v5w7y9zc
+  stagecoach queue %[1]s --domain gmail.com --error 4.7.28 --dry-run
+  stagecoach queue %[1]s --sender 'ann@*' --older-than 2h`
+
+// Help shows examples.
+func (queueHoldCmd) Help() string { return fmt.Sprintf(changeExamples, "hold") }
+
+// Help shows examples.
+func (queueReleaseCmd) Help() string { return fmt.Sprintf(changeExamples, "release") }
+
+// Help shows examples.
+func (queueRetryCmd) Help() string { return fmt.Sprintf(changeExamples, "retry") }
+
+// Help shows examples.
+func (queueDropCmd) Help() string { return fmt.Sprintf(changeExamples, "drop") }
+
 // Run holds.
 func (c queueHoldCmd) Run(ctx context.Context, q *queueCmd) error { return c.do(ctx, q, queue.Hold) }
 
@@ -304,6 +327,11 @@ func (c queueRetryCmd) Run(ctx context.Context, q *queueCmd) error { return c.do
 func (c queueDropCmd) Run(ctx context.Context, q *queueCmd) error { return c.do(ctx, q, queue.Drop) }
 
 type queueStatsCmd struct{}
+
+// Help shows an example.
+func (queueStatsCmd) Help() string {
+	return "Example:\n\n  stagecoach queue stats --spool /var/lib/stagecoach/queue"
+}
 
 // Run prints JSON.
 func (queueStatsCmd) Run(ctx context.Context, q *queueCmd) error {

@@ -24,7 +24,13 @@ func (serveCmd) Help() string {
   certificate = "/etc/stagecoach/fullchain.pem"
   key         = "/etc/stagecoach/key.pem"
 
-SIGHUP reads users and certificates again; SIGTERM stops within five seconds.`
+SIGHUP reads users and certificates again; SIGTERM stops within five seconds.
+
+Examples:
+
+  stagecoach serve --config stagecoach.toml --check
+  stagecoach serve --config stagecoach.toml
+  stagecoach serve --sample >stagecoach.toml`
 }
 
 // Run runs both chains until ctx ends.

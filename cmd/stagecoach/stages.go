@@ -24,7 +24,9 @@ type submissionCmd struct {
 
 // Help shows an example.
 func (submissionCmd) Help() string {
-	return `  stagecoach submission --domain example.org --name smtp.example.org -r git@10.0.0.1:users.git#main \
+	return `Example:
+
+  stagecoach submission --domain example.org --name smtp.example.org -r git@10.0.0.1:users.git#main \
       --ssh-key @ssh.key --ssh-authenticator SHA256:... --certificate chain.pem --certificate-key key.pem \
       --destination 10.0.0.4`
 }
@@ -67,7 +69,9 @@ type verifierCmd struct {
 
 // Help shows an example.
 func (verifierCmd) Help() string {
-	return `  stagecoach verifier --domain example.org --name mx.example.org --nameserver tcp:10.0.0.2 \
+	return `Example:
+
+  stagecoach verifier --domain example.org --name mx.example.org --nameserver tcp:10.0.0.2 \
       -r git@10.0.0.1:users.git#main --ssh-key @ssh.key --ssh-authenticator SHA256:... --destination 10.0.0.8
 
 Without -r every address in the domain is taken, and the relay refuses unknown ones after DATA.`
@@ -119,7 +123,9 @@ type spamfilterCmd struct {
 
 // Help shows an example.
 func (spamfilterCmd) Help() string {
-	return `  stagecoach spamfilter --domain example.org --listen 10.0.0.8:25 --from 10.0.0.0/24 --destination 10.0.0.5`
+	return `Example:
+
+  stagecoach spamfilter --domain example.org --listen 10.0.0.8:25 --from 10.0.0.0/24 --destination 10.0.0.5`
 }
 
 // Run serves until ctx ends.
@@ -146,7 +152,9 @@ type signerCmd struct {
 
 // Help shows an example.
 func (signerCmd) Help() string {
-	return `  stagecoach signer --domain example.org --selector s1 --private-key @dkim.key \
+	return `Example:
+
+  stagecoach signer --domain example.org --selector s1 --private-key @dkim.key \
       --listen 10.0.0.4:25 --from 10.0.0.0/24 --destination 10.0.0.5
 
 The record to publish stands in the log, and "stagecoach dkim record" prints it.`
@@ -185,7 +193,9 @@ type relayCmd struct {
 
 // Help shows an example.
 func (relayCmd) Help() string {
-	return `  stagecoach relay --domain example.org --name mx.example.org --nameserver tcp:10.0.0.2 --spool /var/spool/stagecoach \
+	return `Example:
+
+  stagecoach relay --domain example.org --name mx.example.org --nameserver tcp:10.0.0.2 --spool /var/spool/stagecoach \
       -r git@10.0.0.1:users.git#main --ssh-key @ssh.key --ssh-authenticator SHA256:... \
       --listen 10.0.0.5:25 --from 10.0.0.0/24 --reports 10.0.0.4`
 }

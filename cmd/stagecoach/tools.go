@@ -30,7 +30,7 @@ type dkimGenCmd struct {
 
 // Help shows an example.
 func (dkimGenCmd) Help() string {
-	return "  stagecoach dkim gen --domain example.org --selector s2026 /etc/stagecoach/s2026.pem"
+	return "Example:\n\n  stagecoach dkim gen --domain example.org --selector s2026 /etc/stagecoach/s2026.pem"
 }
 
 // Run writes the key before it prints its record.
@@ -53,7 +53,7 @@ type dkimRecordCmd struct {
 
 // Help shows an example.
 func (dkimRecordCmd) Help() string {
-	return "  stagecoach dkim record --domain example.org --private-key @dkim.key"
+	return "Example:\n\n  stagecoach dkim record --domain example.org --private-key @dkim.key"
 }
 
 // Run prints the record in the syntax of a zone file.
@@ -85,7 +85,9 @@ type hashCmd struct {
 
 // Help shows an example.
 func (hashCmd) Help() string {
-	return `  stagecoach hash            asks twice, and prints what to write as "password"
+	return `Examples:
+
+  stagecoach hash            asks twice, and prints what to write as "password"
   stagecoach hash <pw.txt    takes the first line`
 }
 
