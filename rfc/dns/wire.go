@@ -140,9 +140,25 @@ func NewResponse(q *Msg, rcode int) *Msg {
 }
 
 // Canonical returns a name in lower case with its final dot; "" is the root. Only A to Z
-// change (RFC 4343).
+// change (RFC 4343); escapes come in one spelling.
 func Canonical(name string) string {
+	if strings.IndexByte(name, '\\') >= 0 {
+		name = spelled(name)
+	}
 	return dns.CanonicalName(name)
+}
+
+// spelled returns a name with escapes in the one spelling that names from the wire have.
+func spelled(name string) string {
+	var buf [256]byte
+	if _, err := dns.PackDomainName(dns.Fqdn(name), buf[:], 0, nil, false); err != nil {
+		return name
+	}
+	same, _, err := dns.UnpackDomainName(buf[:], 0)
+	if err != nil {
+		return name
+	}
+	return same
 }
 
 // Host returns a name as mail writes it: in lower case, without its final dot. The root is "".
