@@ -32,6 +32,8 @@ type Authority struct {
 	Resolver dns.Exchanger
 	// NotifyPort is where secondaries listen; 0 is 53.
 	NotifyPort uint16
+	// Signing signs the zones (DNSSEC); nil: none is signed.
+	Signing *Signing
 	// Poll is how often the repository is looked at, besides NOTIFYs; 0 is a minute.
 	Poll time.Duration
 	Log  *slog.Logger     // for what becomes of zones; nil is silence
@@ -87,7 +89,7 @@ func (a *Authority) install(s *repo.Snapshot) {
 	if old.snapshot != nil && old.snapshot.Version == s.Version {
 		return
 	}
-	w := old.next(s, a.clock())
+	w := old.next(s, a.Signing, a.clock())
 	a.now.Store(w)
 	for _, p := range w.problems {
 		a.Log.Warn("authority: "+p.String(), "version", s.Version)
@@ -130,6 +132,7 @@ func (a *Authority) Run(ctx context.Context) error {
 			return nil
 		case <-t.C:
 			a.Reload(ctx) //nolint:errcheck // it is in the log, and tried again
+			a.Renew(ctx)
 		}
 	}
 }

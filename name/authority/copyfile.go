@@ -17,10 +17,12 @@ type copyFile struct {
 	dir, zone string
 }
 
-// path has the name of the zone with what does not belong into a file name escaped.
-func (f copyFile) path() string {
+func (f copyFile) path() string { return filepath.Join(f.dir, fileName(f.zone)+".zone") }
+
+// fileName returns the name of a zone with what does not belong into a file name escaped.
+func fileName(zone string) string {
 	var b strings.Builder
-	for _, c := range []byte(dns.Host(f.zone)) {
+	for _, c := range []byte(dns.Host(zone)) {
 		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' {
 			b.WriteByte(c)
 		} else {
@@ -29,7 +31,7 @@ func (f copyFile) path() string {
 			b.WriteByte("0123456789ABCDEF"[c&15])
 		}
 	}
-	return filepath.Join(f.dir, b.String()+".zone")
+	return b.String()
 }
 
 // read returns nil without an error if there is no copy.
@@ -56,9 +58,18 @@ func (f copyFile) read() (*zoneCopy, error) {
 	return &zoneCopy{z, info.ModTime()}, nil
 }
 
-// write replaces the copy: after a crash there is the old one or the new one.
-func (f copyFile) write(c *zoneCopy) (err error) {
-	t, err := os.CreateTemp(f.dir, ".tmp-*")
+// write replaces the copy.
+func (f copyFile) write(c *zoneCopy) error {
+	if err := replaceFile(f.path(), []byte(render(c.zone))); err != nil {
+		return err
+	}
+	return f.touch(c.checked)
+}
+
+// replaceFile puts data in place of what is at path, for nobody else to read: after a crash
+// there is the one or the other, and after a nil error there is data.
+func replaceFile(path string, data []byte) (err error) {
+	t, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err
 	}
@@ -68,7 +79,7 @@ func (f copyFile) write(c *zoneCopy) (err error) {
 			os.Remove(t.Name())
 		}
 	}()
-	if _, err := t.WriteString(render(c.zone)); err != nil {
+	if _, err := t.Write(data); err != nil {
 		return err
 	}
 	if err := t.Sync(); err != nil {
@@ -77,10 +88,15 @@ func (f copyFile) write(c *zoneCopy) (err error) {
 	if err := t.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(t.Name(), f.path()); err != nil {
+	if err := os.Rename(t.Name(), path); err != nil {
 		return err
 	}
-	return f.touch(c.checked)
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 func (f copyFile) touch(at time.Time) error {

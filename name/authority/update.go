@@ -49,7 +49,7 @@ func (u *updating) at(name string) []dns.RR {
 	var rrs []dns.RR
 	if n := u.zone.nodes[name]; n != nil {
 		for _, s := range n.sets {
-			rrs = append(rrs, s.rrs...)
+			rrs = append(append(rrs, s.rrs...), s.sigs...)
 		}
 	}
 	return rrs

@@ -21,6 +21,7 @@ type world struct {
 	files    map[string]*servedFile // by zone
 	problems []Problem
 	journal  map[string][]change // by zone, oldest first
+	signing  *Signing            // nil: nothing is signed
 }
 
 // A servedFile is the text that a zone in service was made of.
@@ -28,8 +29,11 @@ type servedFile struct {
 	name   string
 	text   string
 	parsed *zoneFile
-	zone   *Zone
-	stale  bool // the repository has another text, which is broken
+	zone   *Zone     // as in the text
+	signed *Zone     // as served; the same where the zone is not signed
+	epoch  int64     // of the signatures, -1 for none
+	due    time.Time // when keys change, zero for never
+	stale  bool      // the repository has another text, which is broken
 	since  time.Time
 }
 
@@ -45,8 +49,8 @@ const maxJournal = 4 << 20
 
 // next makes the world of another snapshot. Files that are the same stay as they are; a zone
 // whose file is broken stays as it was.
-func (w *world) next(s *repo.Snapshot, now time.Time) *world {
-	n := &world{snapshot: s, zones: Zones{}, keys: Keys{}, files: map[string]*servedFile{}, journal: map[string][]change{}}
+func (w *world) next(s *repo.Snapshot, signing *Signing, now time.Time) *world {
+	n := &world{snapshot: s, signing: signing, zones: Zones{}, keys: Keys{}, files: map[string]*servedFile{}, journal: map[string][]change{}}
 	for _, name := range s.Names() {
 		switch kind, zone := kindOf(name); kind {
 		case keyFile:
@@ -104,6 +108,11 @@ func (n *world) load(w *world, name, zone, text string, now time.Time) {
 		problems = append(problems, Problem{File: name, Text: fmt.Sprintf(
 			"the serial went back from %d to %d", old.zone.Serial(), fresh.zone.Serial())})
 	}
+	if err == nil && !fatal(problems) {
+		if err := fresh.sign(n.signing, old, now); err != nil {
+			problems = append(problems, Problem{File: name, Text: "the zone cannot be signed: " + err.Error()})
+		}
+	}
 	if err != nil || fatal(problems) {
 		n.problems = append(n.problems, problems...)
 		if old != nil {
@@ -119,8 +128,25 @@ func (n *world) load(w *world, name, zone, text string, now time.Time) {
 	n.problems = append(n.problems, problems...)
 	n.serve(zone, fresh, w)
 	if old != nil {
-		n.record(zone, diff(old.zone, fresh.zone))
+		n.record(zone, diff(old.signed, fresh.signed))
 	}
+}
+
+// sign makes what is served of the zone.
+func (f *servedFile) sign(s *Signing, old *servedFile, now time.Time) (err error) {
+	f.signed, f.epoch = f.zone, -1
+	if !s.signs(f.zone.Name) {
+		return nil
+	}
+	var before *Zone
+	if old != nil {
+		before = old.signed
+	}
+	if f.signed, f.epoch, err = s.sign(f.zone, before, now); err != nil {
+		return err
+	}
+	f.due, err = s.due(f.zone.Name, now)
+	return err
 }
 
 // build makes the zone of a file that could be read.
@@ -166,7 +192,7 @@ func fatal(problems []Problem) bool {
 
 func (n *world) serve(zone string, f *servedFile, w *world) {
 	n.files[zone] = f
-	n.zones[zone] = f.zone
+	n.zones[zone] = f.signed
 	n.journal[zone] = w.journal[zone]
 }
 
@@ -196,8 +222,9 @@ func (n *node) all() []dns.RR {
 	var out []dns.RR
 	for _, s := range n.sets {
 		if s.t != dns.TypeSOA {
-			out = append(append(out, s.rrs...), s.sigs...)
+			out = append(out, s.rrs...)
 		}
+		out = append(out, s.sigs...)
 	}
 	return out
 }

@@ -16,6 +16,7 @@ type Zone struct {
 	nodes map[string]*node
 	names []string // of all nodes, in the order of RFC 4034 section 6.1
 	dname bool     // there is a DNAME somewhere
+	chain []link   // of the NSEC records, in order; nil for a zone that is not signed
 }
 
 // A node is a name that exists: it has records, or a name below it has.
@@ -77,15 +78,39 @@ func (z *Zone) finish() {
 		z.names = append(z.names, name)
 	}
 	sortNames(z.names)
-	for _, name := range z.names { // a name comes after those above it
+	z.mark()
+}
+
+// mark finds what lies below delegations, and the NSEC chain. A name comes after those above it.
+func (z *Zone) mark() {
+	z.chain = nil
+	for _, name := range z.names {
 		n := z.nodes[name]
+		n.attach()
 		z.dname = z.dname || n.get(dns.TypeDNAME) != nil
+		if n.get(dns.TypeNSEC) != nil {
+			z.chain = append(z.chain, link{sortKey(name), n})
+		}
 		if name == z.Name {
 			continue
 		}
 		n.cut = z.nodes[parentOf(name)].cut
 		if n.cut == nil && len(n.set(dns.TypeNS)) > 0 {
 			n.cut = n
+		}
+	}
+}
+
+// attach puts signatures to the records that they are over.
+func (n *node) attach() {
+	sigs := n.set(dns.TypeRRSIG)
+	if sigs == nil {
+		return
+	}
+	n.sets = slices.DeleteFunc(n.sets, func(s rrset) bool { return s.t == dns.TypeRRSIG })
+	for _, sig := range sigs {
+		if s := n.get(sig.(*dns.RRSIGRecord).TypeCovered); s != nil {
+			s.sigs = append(s.sigs, sig)
 		}
 	}
 }

@@ -1,0 +1,308 @@
+package authority
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"stagecoach/rfc/dns"
+)
+
+// Signing says how zones are signed (RFC 4033 to 4035): with NSEC and ECDSA P-256, by one key
+// (CSK) or, with Split, by a KSK and a ZSK that is rolled over.
+type Signing struct {
+	// Dir holds the private keys, one file a zone, and what was signed last. Keys are made as
+	// they are needed. Nobody else may read it; it does not belong into the repository.
+	Dir string
+	// Skip names zones that are not signed.
+	Skip []string
+	// Split gives new zones a KSK and a ZSK in place of one CSK.
+	Split bool
+	// Roll is how long a ZSK signs before the next one does; 0 is 90 days.
+	Roll time.Duration
+}
+
+// Signatures are made for whole epochs and kept for validity, so that at least half of their
+// life is left when they are replaced. Within an epoch a zone is always signed alike: a restart
+// changes nothing.
+const (
+	epoch    = 7 * 24 * time.Hour
+	validity = 3 * epoch
+	skew     = time.Hour // that the clock of a validator may be behind
+)
+
+func epochOf(now time.Time) int64 { return now.Unix() / int64(epoch/time.Second) }
+
+func (s *Signing) signs(zone string) bool {
+	return s != nil && !slices.ContainsFunc(s.Skip, func(skip string) bool { return dns.Canonical(skip) == zone })
+}
+
+func (s *Signing) keyFile(zone string) string { return filepath.Join(s.Dir, fileName(zone)+".keys") }
+
+func (s *Signing) epochFile(zone string) string {
+	return filepath.Join(s.Dir, fileName(zone)+".signed")
+}
+
+// forget lets a zone be signed for another epoch without a new serial.
+func (s *Signing) forget(zone string) { os.Remove(s.epochFile(zone)) }
+
+// sign returns z signed, and the epoch that it is signed for. Signatures of before are taken over where the records are the same.
+func (s *Signing) sign(z, before *Zone, now time.Time) (signed *Zone, at int64, err error) {
+	keys, err := s.keys(z, now)
+	if err != nil {
+		return nil, 0, err
+	}
+	if at, err = s.epochFor(z, now); err != nil {
+		return nil, 0, err
+	}
+	j := &signJob{zone: z.Name, before: before, now: now}
+	start := time.Unix(at*int64(epoch/time.Second), 0)
+	j.inception, j.expiration = uint32(start.Add(-skew).Unix()), uint32(start.Add(validity).Unix())
+	if err := j.use(keys, z.soa); err != nil {
+		return nil, 0, err
+	}
+	out, err := j.prepare(z)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := j.signAll(out); err != nil {
+		return nil, 0, err
+	}
+	out.mark()
+	return out, at, nil
+}
+
+// epochFor returns the epoch to sign for: that of now, but the last one for a serial that was
+// signed in it, as long as its signatures are good. A zone does not change behind its serial.
+func (s *Signing) epochFor(z *Zone, now time.Time) (int64, error) {
+	path := s.epochFile(z.Name)
+	current := epochOf(now)
+	if text, err := os.ReadFile(path); err == nil {
+		var serial uint32
+		var last int64
+		if _, err := fmt.Sscanf(string(text), "%d %d", &serial, &last); err == nil && serial == z.Serial() && current-last < 2 && last <= current {
+			return last, nil
+		}
+	}
+	return current, replaceFile(path, fmt.Appendf(nil, "%d %d\n", z.Serial(), current))
+}
+
+// A signJob signs one version of a zone.
+type signJob struct {
+	zone                  string
+	before                *Zone
+	now                   time.Time
+	inception, expiration uint32
+	published             []dns.RR // DNSKEY, CDNSKEY and CDS
+	ksks, zsks            []signer
+}
+
+type signer struct {
+	private crypto.Signer
+	tag     uint16
+}
+
+// use sorts out which keys do what now.
+func (j *signJob) use(keys []*signingKey, soa *dns.SOARecord) error {
+	ttl := min(soa.Hdr.Ttl, 3600)
+	for _, k := range keys {
+		if !k.isPublished(j.now) {
+			continue
+		}
+		rr, err := k.record(j.zone, ttl)
+		if err != nil {
+			return err
+		}
+		j.published = append(j.published, rr)
+		if k.flags == flagsKSK && k.isActive(j.now) {
+			ds := rr.ToDS(digestSHA256)
+			if ds == nil {
+				return errors.New("a key has no DS")
+			}
+			j.published = append(j.published, rr.ToCDNSKEY(), ds.ToCDS())
+		}
+		if k.isActive(j.now) {
+			one := signer{repeatable{k.private}, rr.KeyTag()}
+			if k.flags == flagsKSK {
+				j.ksks = append(j.ksks, one)
+			}
+			if k.flags == flagsZSK || k.all {
+				j.zsks = append(j.zsks, one)
+			}
+		}
+	}
+	if len(j.ksks) == 0 || len(j.zsks) == 0 {
+		return errors.New("no key is active")
+	}
+	return nil
+}
+
+// repeatable signs the same data always alike (RFC 6979), which ecdsa does without a source of
+// randomness.
+type repeatable struct{ *ecdsa.PrivateKey }
+
+func (r repeatable) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return r.PrivateKey.Sign(nil, digest, opts)
+}
+
+// prepare copies the zone and adds keys and the NSEC chain (RFC 4035 section 2.3).
+func (j *signJob) prepare(z *Zone) (*Zone, error) {
+	out := &Zone{Name: z.Name, soa: z.soa, names: z.names, nodes: make(map[string]*node, len(z.nodes))}
+	for name, n := range z.nodes {
+		out.nodes[name] = &node{name: name, sets: slices.Clone(n.sets), cut: n.cut}
+	}
+	apex := out.nodes[z.Name]
+	for i := range apex.sets {
+		apex.sets[i].rrs = slices.Clone(apex.sets[i].rrs) // add may append to them
+	}
+	for _, rr := range j.published {
+		apex.add(rr)
+	}
+	ttl := min(z.soa.Hdr.Ttl, z.soa.Minttl) // RFC 9077
+	var chain []*node
+	for _, name := range z.names {
+		if n := out.nodes[name]; len(n.sets) > 0 && (n.cut == nil || z.nodes[name] == n.cut) {
+			chain = append(chain, n)
+		}
+	}
+	for i, n := range chain {
+		n.add(&dns.NSECRecord{
+			Hdr:        dns.Header{Name: n.name, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: ttl},
+			NextDomain: chain[(i+1)%len(chain)].name,
+			TypeBitMap: bitmap(n),
+		})
+	}
+	return out, nil
+}
+
+// bitmap returns the types at a name: at a delegation those of the parent's side.
+func bitmap(n *node) []uint16 {
+	types := []uint16{dns.TypeRRSIG, dns.TypeNSEC}
+	for _, s := range n.sets {
+		if n.cut == nil || s.t == dns.TypeNS || s.t == dns.TypeDS {
+			types = append(types, s.t)
+		}
+	}
+	slices.Sort(types)
+	return types
+}
+
+// signAll signs what is ours: all but delegations and glue.
+func (j *signJob) signAll(z *Zone) error {
+	work := make(chan *node, 256)
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for n := range work {
+				if errs[i] == nil {
+					errs[i] = j.signNode(n)
+				}
+			}
+		})
+	}
+	for _, n := range z.nodes {
+		if n.get(dns.TypeNSEC) != nil {
+			work <- n
+		}
+	}
+	close(work)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (j *signJob) signNode(n *node) error {
+	for i := range n.sets {
+		s := &n.sets[i]
+		if n.cut != nil && s.t != dns.TypeDS && s.t != dns.TypeNSEC {
+			continue
+		}
+		signers := j.zsks
+		if s.t == dns.TypeDNSKEY || s.t == dns.TypeCDS || s.t == dns.TypeCDNSKEY {
+			signers = j.ksks
+		}
+		if s.sigs = j.again(n.name, s, signers); s.sigs != nil {
+			continue
+		}
+		for _, k := range signers {
+			sig, err := j.one(s.rrs, k)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", n.name, dns.TypeName(s.t), err)
+			}
+			s.sigs = append(s.sigs, sig)
+		}
+	}
+	return nil
+}
+
+func (j *signJob) one(rrs []dns.RR, k signer) (*dns.RRSIGRecord, error) {
+	sig := &dns.RRSIGRecord{
+		Algorithm:  ecdsaP256SHA256,
+		KeyTag:     k.tag,
+		SignerName: j.zone,
+		Inception:  j.inception,
+		Expiration: j.expiration,
+	}
+	same := slices.Clone(rrs)
+	ttl := rrs[0].Header().Ttl
+	for i, rr := range same { // one TTL for all (RFC 4034 section 3.1.4)
+		if rr.Header().Ttl != ttl {
+			same[i] = dns.Copy(rr)
+			same[i].Header().Ttl = ttl
+		}
+	}
+	return sig, sig.Sign(k.private, same)
+}
+
+// again returns the signatures that the version before has over the same records, for the same
+// time and by the same keys.
+func (j *signJob) again(name string, s *rrset, signers []signer) []dns.RR {
+	if j.before == nil || j.before.nodes[name] == nil {
+		return nil
+	}
+	old := j.before.nodes[name].get(s.t)
+	if old == nil || len(old.sigs) != len(signers) || !slices.EqualFunc(old.rrs, s.rrs, alike) {
+		return nil
+	}
+	for i, k := range signers {
+		sig := old.sigs[i].(*dns.RRSIGRecord)
+		if sig.KeyTag != k.tag || sig.Inception != j.inception {
+			return nil
+		}
+	}
+	return old.sigs
+}
+
+func alike(a, b dns.RR) bool { return dns.Equal(a, b) && a.Header().Ttl == b.Header().Ttl }
+
+// DS returns the DS records to hand to the registrar, as zone text, for the keys that sign the
+// DNSKEY set of a zone.
+func (s *Signing) DS(zone string, now time.Time) ([]string, error) {
+	zone = dns.Canonical(zone)
+	keys, err := readKeys(s.keyFile(zone))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, k := range keys {
+		if k.flags != flagsKSK || !k.isActive(now) {
+			continue
+		}
+		rr, err := k.record(zone, 3600)
+		if err != nil {
+			return nil, err
+		}
+		ds := rr.ToDS(digestSHA256)
+		out = append(out, fmt.Sprintf("%s IN DS %d %d %d %s", zone, ds.KeyTag, ds.Algorithm, ds.DigestType, strings.ToUpper(ds.Digest)))
+	}
+	return out, nil
+}

@@ -1,0 +1,151 @@
+package authority
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stagecoach/lab/peer"
+	"stagecoach/rfc/dns"
+)
+
+// signedAnswers are questions and what a validator must make of them.
+var signedAnswers = []struct{ name, kind, rcode string }{
+	{"example", "SOA", "NOERROR"}, {"example", "MX", "NOERROR"}, {"example", "DNSKEY", "NOERROR"}, {"example", "CDS", "NOERROR"},
+	{"mx.example", "A", "NOERROR"}, {"mx.example", "TXT", "NOERROR"}, // the second is NODATA
+	{"no.example", "A", "NXDOMAIN"}, {"a.a.example", "A", "NXDOMAIN"}, {"zz.example", "A", "NXDOMAIN"}, {"x.b.c.example", "A", "NXDOMAIN"},
+	{"b.c.example", "A", "NOERROR"}, {"www.example", "A", "NOERROR"}, {"www.example", "TXT", "NOERROR"},
+	{"x.wild.example", "TXT", "NOERROR"}, {"y.x.wild.example", "TXT", "NOERROR"}, {"x.wild.example", "A", "NOERROR"},
+	{"host.wild.example", "TXT", "NOERROR"}, {"x.host.wild.example", "TXT", "NXDOMAIN"}, {"x.c.wild.example", "A", "NOERROR"},
+	{"*.wild.example", "TXT", "NOERROR"}, {"sub.example", "DS", "NOERROR"}, {"bare.example", "DS", "NOERROR"},
+	{"_25._tcp.mx.example", "TLSA", "NOERROR"}, {"_tcp.mx.example", "TLSA", "NOERROR"}, {"odd.example", "TYPE65280", "NOERROR"},
+	{"host.old.example", "TXT", "NOERROR"},
+}
+
+func signedFiles() map[string]string {
+	files := maps.Clone(testFiles)
+	files["example"] = strings.Replace(exampleText, "old	DNAME	sister", "old	DNAME	wild", 1) + "bare NS ns.other.\n"
+	return files
+}
+
+func startSigned(t *testing.T, s *Signing, now *atomic.Int64) (*Authority, netip.AddrPort) {
+	t.Helper()
+	s.Dir = t.TempDir()
+	a, at, _, _ := start(t, signedFiles(), func(a *Authority) {
+		a.Signing = s
+		a.Now = func() time.Time { return time.Unix(now.Load(), 0) }
+	})
+	if p := a.Problems(); len(p) > 0 {
+		t.Fatal(p)
+	}
+	return a, at
+}
+
+func clockNow() *atomic.Int64 {
+	now := new(atomic.Int64)
+	now.Store(time.Now().Unix())
+	return now
+}
+
+// delv, which is BIND's validator, finds every answer good.
+func TestDelvValidates(t *testing.T) {
+	delv := peer.Need(t, "delv")[0]
+	now := clockNow()
+	for _, split := range []bool{false, true} {
+		a, at := startSigned(t, &Signing{Split: split}, now)
+		anchor := filepath.Join(t.TempDir(), "anchor")
+		z, _ := a.Zone("example")
+		for _, rr := range z.nodes["example."].set(dns.TypeDNSKEY) {
+			if k := rr.(*dns.DNSKEYRecord); k.Flags == flagsKSK {
+				text := fmt.Sprintf("trust-anchors { \"example.\" static-key 257 3 13 %q; };\n", k.PublicKey)
+				if err := os.WriteFile(anchor, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, q := range signedAnswers {
+			out, _ := exec.CommandContext(t.Context(), delv, "@127.0.0.1", "-p", fmt.Sprint(at.Port()), "-a", anchor,
+				"+root=example", q.name, q.kind).CombinedOutput()
+			if !strings.Contains(string(out), "fully validated") {
+				t.Errorf("split %v: %s %s: %s", split, q.name, q.kind, out)
+			}
+		}
+	}
+}
+
+// Unbound finds every answer secure, over all of a roll-over and over many epochs.
+func TestUnboundValidates(t *testing.T) {
+	unbound := peer.Need(t, "unbound")[0]
+	dig := peer.Need(t, "dig")[0]
+	now := clockNow()
+	a, at := startSigned(t, &Signing{}, now)
+	ds, err := a.Signing.DS("example", time.Unix(now.Load(), 0))
+	if err != nil || len(ds) != 1 {
+		t.Fatal(ds, err)
+	}
+	dir := t.TempDir()
+	free, l, err := dns.Listen(t.Context(), "127.0.0.1:0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(l.Addr().String(), ":")
+	free[0].Close()
+	l.Close()
+	config := fmt.Sprintf(`server:
+ interface: 127.0.0.1@%s
+ username: ""
+ chroot: ""
+ directory: %q
+ pidfile: ""
+ use-syslog: no
+ do-not-query-localhost: no
+ module-config: "validator iterator"
+ trust-anchor: %q
+ cache-max-ttl: 0
+ cache-max-negative-ttl: 0
+stub-zone:
+ name: example
+ stub-addr: 127.0.0.1@%d
+remote-control:
+ control-enable: no
+`, port, dir, ds[0], at.Port())
+	file := filepath.Join(dir, "unbound.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), unbound, "-d", "-c", file)
+	var log strings.Builder
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck
+		cmd.Wait()         //nolint:errcheck
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	resolver := client(netip.MustParseAddrPort("127.0.0.1:"+port), dns.UDP, dns.Key{})
+	eventually(t, "unbound", func() bool {
+		r, err := resolver.Exchange(t.Context(), dns.NewQuery("example", dns.TypeSOA))
+		return err == nil && r.Rcode == 0
+	})
+	for _, q := range signedAnswers {
+		if q.kind == "DS" {
+			continue // it would have to go to other servers as well
+		}
+		out, err := exec.CommandContext(t.Context(), dig, "@127.0.0.1", "-p", port, "+dnssec", q.name, q.kind).CombinedOutput()
+		text := string(out)
+		if err != nil || !strings.Contains(text, "status: "+q.rcode) || !strings.Contains(text, " ad;") && !strings.Contains(text, " ad ") {
+			t.Errorf("%s %s: %v %s", q.name, q.kind, err, text)
+		}
+	}
+}
