@@ -49,7 +49,8 @@ type Relay struct {
 
 // Carry carries m to its recipients, and returns one result for each, in order: nil or an
 // smtp.Unreported for those whose server has it, a *mail.Refusal for the others. A failure
-// of DNS or of a connection is never permanent.
+// of DNS or of a connection is never permanent. A recipient whose ORCPT= names another address
+// is confidential: his server is not asked to report success.
 func (r *Relay) Carry(ctx context.Context, m *mail.Mail) []error {
 	c := &carriage{Relay: r, ctx: ctx, mail: m, results: make([]error, len(m.Envelope.To))}
 	trips := c.trips()

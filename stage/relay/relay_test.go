@@ -46,18 +46,21 @@ func (w *world) listen(ip string) net.Listener {
 	return l
 }
 
-// server is a Server of ours on an address, which takes all that gate admits.
+// server is a Server of ours on an address, which takes all that its gate admits, unless it has
+// a Next of its own.
 func (w *world) server(ip string, s *smtp.Server) {
 	w.t.Helper()
 	s.Name, s.Grace = "mx-"+ip, 10*time.Millisecond
-	s.Next = mail.HandlerFunc(func(_ context.Context, m *mail.Mail) error {
-		var to []string
-		for _, r := range m.Envelope.To {
-			to = append(to, r.String())
-		}
-		w.note(ip + ": " + m.Envelope.From.String() + " > " + strings.Join(to, ", "))
-		return nil
-	})
+	if s.Next == nil {
+		s.Next = mail.HandlerFunc(func(_ context.Context, m *mail.Mail) error {
+			var to []string
+			for _, r := range m.Envelope.To {
+				to = append(to, r.String())
+			}
+			w.note(ip + ": " + m.Envelope.From.String() + " > " + strings.Join(to, ", "))
+			return nil
+		})
+	}
 	l := w.listen(ip)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

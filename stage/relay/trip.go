@@ -297,6 +297,7 @@ func (j *journey) try(t target, p Protection) {
 	m.Envelope.To = make([]mail.Recipient, len(j.open))
 	for k, i := range j.open {
 		m.Envelope.To[k] = j.mail.Envelope.To[i]
+		m.Envelope.To[k].Notify = wishes(m.Envelope.To[k])
 	}
 	var open []int
 	for k, err := range one.Carry(j.ctx, m) {
@@ -306,7 +307,7 @@ func (j *journey) try(t target, p Protection) {
 			open = append(open, i)
 			j.remember(i, err)
 		} else {
-			j.results[i] = err
+			j.results[i] = reportable(j.mail.Envelope.To[i], t.host, err)
 		}
 	}
 	j.open = open
