@@ -124,7 +124,7 @@ The service stays up; end it with Ctrl-C. To send more, from another terminal:
       --auth-password "$(cat %[2]s)" --from ann@%[4]s --to bob@%[5]s
   with a mail program: server %[6]s, port %[7]d (TLS) or %[8]d (STARTTLS), user ann@%[4]s;
     the certificate's root is %[9]s
-  as a stranger (it has no SPF or DKIM, and no user of that name but ann is known):
+  as somebody who only says that she is Carol, and is refused, as Carol's domain asks for (DMARC, p=reject):
     swaks --server %[10]s --from carol@%[11]s --to ann@%[4]s
 
 Mail that arrives at the receivers is shown here.
