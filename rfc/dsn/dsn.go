@@ -25,6 +25,7 @@ const (
 type Recipient struct {
 	Original   string       // what ORCPT= said, decoded, as "type;address"; "" leaves the field out
 	Final      mail.Address // the address that the report shows; the zero Address shows none
+	Unnamed    string       // what stands in place of a zero Final, as "an address at example.org"; "" says "undisclosed"
 	Action     Action
 	Status     string    // RFC 3463, as "5.1.1"; what is no status code is written as x.0.0 of the action's class
 	RemoteMTA  string    // host name of the server that said Diagnostic, "" for none

@@ -39,8 +39,10 @@ func TestGolden(t *testing.T) {
 		"several": testReport(plainHeader,
 			Recipient{Final: bob, Action: Failed, Status: "5.2.2", Diagnostic: "552 5.2.2 " + strings.Repeat("the mailbox is full ", 10)},
 			Recipient{Final: mail.MustParseAddress(`"b c"@to.example`), Action: Failed, Status: "4.4.7"}),
-		"delayed":  testReport(plainHeader, Recipient{Final: bob, Action: Delayed, Status: "4.4.1", RetryUntil: testTime.Add(96 * time.Hour)}),
-		"relayed":  testReport(plainHeader, Recipient{Final: bob, Action: Relayed, Status: "2.0.0"}),
+		"delayed": testReport(plainHeader, Recipient{Final: bob, Action: Delayed, Status: "4.4.1", RetryUntil: testTime.Add(96 * time.Hour)}),
+		"relayed": testReport(plainHeader, Recipient{Final: bob, Action: Relayed, Status: "2.0.0"}),
+		"unnamed": testReport(plainHeader, Recipient{Unnamed: "an address at to.example", Action: Failed, Status: "5.1.1"},
+			Recipient{Original: "rfc822;bob@to.example", Final: bob, Action: Delivered}),
 		"no-final": testReport(plainHeader, Recipient{Original: "x400;/c=us/", Action: Failed, Status: "5.0.0"}),
 		"hostile": testReport("Subject: a\x80\x00b\r\nMessage-ID: <a b>\r\nno colon\r\n\r\n", Recipient{
 			Original: "rfc822;a\r\nAction: delivered", Final: bob, Action: Failed, Status: "5.1.1\r\nX: y",
@@ -132,6 +134,9 @@ func FuzzParse(f *testing.F) {
 		if err == nil && (len(to) == 0 || len(to) > maxRecipients || !Is(&m.Header)) {
 			t.Errorf("%d recipients", len(to))
 		}
+		if h, ok := Returned(m); ok && (h.Len() == 0 || h.Size() > maxReturned) {
+			t.Errorf("a header of %d octets", h.Size())
+		}
 	})
 }
 
@@ -147,4 +152,26 @@ func FuzzReport(f *testing.F) {
 			t.Errorf("%d recipients", len(to))
 		}
 	})
+}
+
+func TestReturned(t *testing.T) {
+	const head = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b\r\n"
+	for name, c := range map[string]struct{ part, want string }{
+		"header":           {"Content-Type: text/rfc822-headers\r\n\r\nSubject: hello\r\n there\r\n", "hello there"},
+		"message":          {"Content-Type: message/rfc822\r\n\r\nA: b\r\nSubject: hello\r\n\r\nSubject: not this\r\n", "hello"},
+		"base64":           {"Content-Type: message/global\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogaGVsbG8NCg0KYm9keQ0K\r\n", "hello"},
+		"quoted-printable": {"Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nSubject: hel=\r\nlo=20\r\n", "hello"},
+		"bare line feeds":  {"Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: base64\r\n\r\nQTogYgpTdWJqZWN0OiBoZWxsbwoKYm9keQo=\r\n", "hello"},
+		"no header in it":  {"Content-Type: message/rfc822\r\n\r\n\r\nSubject: body\r\n", ""},
+		"no such part":     {"Content-Type: text/plain\r\n\r\nSubject: body\r\n", ""},
+		"very long":        {"Content-Type: message/rfc822\r\n\r\nSubject: hello\r\nX: " + strings.Repeat("x\r\n x", maxReturned) + "\r\n", "hello"},
+	} {
+		h, ok := Returned(mail.NewMessage([]byte(head + c.part + "--b--\r\n")))
+		if got := h.Value("Subject"); got != c.want || ok != (c.want != "") {
+			t.Errorf("%s: %q, %v", name, got, ok)
+		}
+	}
+	if _, ok := Returned(mail.NewMessage([]byte("Subject: x\r\n\r\nbody"))); ok {
+		t.Error("an ordinary message returns something")
+	}
 }

@@ -60,7 +60,7 @@ func Parse(m *mail.Message) (envelopeID string, to []Status, err error) {
 		}
 		kind, _, err := mime.ParseMediaType(p.Header.Get("Content-Type"))
 		if err == nil && (kind == "message/delivery-status" || kind == "message/global-delivery-status") {
-			return parseStatus(io.LimitReader(p, maxStatusPart))
+			return parseStatus(io.LimitReader(content(p), maxStatusPart))
 		}
 	}
 	return "", nil, ErrNotReport

@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -11,12 +12,10 @@ func (w *writer) text() string {
 	fmt.Fprintf(&b, "This is the mail system at %s.\n\n", w.clean(w.Reporter))
 	b.WriteString(opening(w.action(), len(w.Recipients) > 1))
 	for _, r := range w.Recipients {
-		shown := w.address(r.Final)
-		if r.Final.IsZero() {
-			_, shown, _ = strings.Cut(r.Original, ";")
-			shown = unitext(strings.TrimSpace(shown))
+		fmt.Fprintf(&b, "\n  %s\n", w.clean(w.shown(r)))
+		if r.Action != w.action() {
+			fmt.Fprintf(&b, "    This one: %s.\n", w.clean(string(r.Action)))
 		}
-		fmt.Fprintf(&b, "\n  <%s>\n", w.clean(shown))
 		if r.Diagnostic != "" {
 			for _, line := range wrap(w.clean(r.Diagnostic), 70) {
 				fmt.Fprintf(&b, "      %s\n", line)
@@ -35,6 +34,17 @@ func (w *writer) text() string {
 	}
 	fmt.Fprintf(&b, ".\nFor help write to <%s>; quote this report.\n", w.clean(w.From.String()))
 	return b.String()
+}
+
+// shown is what the text calls a recipient.
+func (w *writer) shown(r Recipient) string {
+	if !r.Final.IsZero() {
+		return "<" + w.address(r.Final) + ">"
+	}
+	if _, original, ok := strings.Cut(r.Original, ";"); ok {
+		return "<" + unitext(strings.TrimSpace(original)) + ">"
+	}
+	return cmp.Or(r.Unnamed, "undisclosed")
 }
 
 func opening(a Action, several bool) string {

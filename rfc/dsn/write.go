@@ -1,6 +1,7 @@
 package dsn
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -137,7 +138,7 @@ func (w *writer) recipient(r Recipient) {
 		w.field("Original-Recipient", w.typed(kind, address))
 	}
 	if r.Final.IsZero() {
-		w.field("Final-Recipient", w.typed("unknown", "undisclosed"))
+		w.field("Final-Recipient", w.typed("unknown", cmp.Or(r.Unnamed, "undisclosed")))
 	} else {
 		w.field("Final-Recipient", w.typed("rfc822", r.Final.String()))
 	}
