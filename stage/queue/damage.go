@@ -73,7 +73,7 @@ func (s *pebbleStore) get(key []byte) ([]byte, error) {
 func (s *pebbleStore) readError(err error) error {
 	if pebble.IsCorruptionError(err) {
 		s.corrupt(err)
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: %w: %v", ErrDamaged, ErrHidden, err)
 	}
 	return err
 }

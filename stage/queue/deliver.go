@@ -220,7 +220,7 @@ func (q *Queue) unreadable(ctx context.Context, e *Entry, err error) {
 		return
 	}
 	e.LastError = shorten(err.Error())
-	if errors.Is(err, ErrDamaged) {
+	if errors.Is(err, ErrDamaged) && !errors.Is(err, ErrHidden) {
 		e.Damaged = true
 		q.counts.damaged.Add(1)
 		q.settings.Log.Error("ALARM: damaged message, put into quarantine", "id", e.ID.String(), "to", e.Domain, "trace", e.Trace, "error", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -141,14 +142,26 @@ func syncDir(fs vfs.FS, dir string) error {
 
 // openDB opens the database, and rebuilds it where it is damaged.
 func (s *pebbleStore) openDB() error {
-	_, err := s.fs.Stat(s.path("rebuild"))
-	if err == nil {
+	_, err := s.fs.Stat(s.path("db"))
+	_, errNew := s.fs.Stat(s.path("db.new"))
+	if errors.Is(err, fs.ErrNotExist) && errNew == nil { // a crash in the midst of swap
+		if err := s.swap(); err != nil {
+			return err
+		}
+	}
+	if _, err := s.fs.Stat(s.path("rebuild")); err == nil {
 		s.log.Warn("the store was found damaged and is rebuilt", "spool", s.dir)
 		return s.salvage()
 	}
-	s.db, err = s.tryOpen("db")
-	if err != nil && pebble.IsCorruptionError(err) {
-		s.log.Error("the store is damaged and is rebuilt", "spool", s.dir, "error", err.Error())
+	behind, err := s.precheck()
+	if err == nil {
+		s.db, err = s.tryOpen("db")
+	}
+	if err == nil {
+		return s.replay(behind)
+	}
+	if s.fence.err() == nil && isDamage(err) {
+		s.log.Error("ALARM: the store is damaged and is rebuilt", "spool", s.dir, "error", err.Error())
 		return s.salvage()
 	}
 	return err
@@ -158,15 +171,15 @@ func (s *pebbleStore) openDB() error {
 func (s *pebbleStore) tryOpen(name string) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = pebble.ErrCorruption
-			s.log.Error("opening the store failed", "spool", s.dir, "error", r)
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+			if e, ok := r.(error); ok {
+				err = fmt.Errorf("%w: %w", ErrDamaged, e)
+			}
 		}
 	}()
 	db, err = pebble.Open(s.path(name), s.options())
 	if err == nil {
-		if e := s.fence.err(); e != nil {
-			return nil, e
-		}
+		err = s.fence.err()
 	}
 	return db, err
 }

@@ -163,6 +163,7 @@ func (q *Queue) Handle(ctx context.Context, m *mail.Mail) error {
 	report := reportInHand(ctx)
 	entries, err := q.store.Put(ctx, l, m.Message, report.entry())
 	if err != nil {
+		signal(q.look) // if it is the fence, Run ends
 		return refusal(err)
 	}
 	report.done()

@@ -15,7 +15,7 @@ const (
 	grace      = 2 * time.Second       // for attempts under way, when Run is to end
 	graceAfter = 2 * time.Second       // for them to notice that they are cancelled
 	lookEvery  = 10 * time.Millisecond // between two looks at the schedule, at least
-	tickEvery  = time.Second           // between two looks at everything, at most
+	tickEvery  = 5 * time.Second       // between two looks at everything, at most
 	clockEvery = 10 * time.Second      // between two savings of the clock
 	auditEvery = time.Minute           // between two looks at deadlines, at most
 	auditBatch = 200                   // entries in one look at deadlines
@@ -87,6 +87,7 @@ type scheduler struct {
 	audit   time.Duration
 	audited time.Time
 	saved   time.Time
+	resumes time.Time // when a pause of a destination ends; zero for none
 }
 
 // schedule runs until ctx ends or the store is fenced.
@@ -123,7 +124,11 @@ func (s *scheduler) idle() time.Duration {
 	if wait <= tick {
 		return lookEvery // no room just now, or more came meanwhile
 	}
-	return min(wait-tick, tickEvery)
+	idle := min(wait-tick, tickEvery)
+	if !s.resumes.IsZero() {
+		idle = min(idle, max(s.resumes.Sub(s.q.settings.Now()), lookEvery))
+	}
+	return idle
 }
 
 // step does everything that is to be done now.
@@ -132,7 +137,8 @@ func (s *scheduler) step(ctx context.Context) error {
 	if err := q.store.Health().Fenced; err != nil {
 		return err
 	}
-	evicted, _ := q.window.resume()
+	var evicted []*task
+	evicted, s.resumes = q.window.resume()
 	for _, t := range evicted {
 		q.store.Return(t.entry)
 		s.more[class(t.fresh)] = true

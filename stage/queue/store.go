@@ -15,6 +15,7 @@ var (
 	ErrFull    = errors.New("queue: the disk is short of space")
 	ErrFenced  = errors.New("queue: the store is fenced after a failed write")
 	ErrDamaged = errors.New("queue: damaged record")
+	ErrHidden  = errors.New("queue: behind damage, perhaps sound; the next start will tell")
 	ErrBusy    = errors.New("queue: in use")
 	ErrNoEntry = errors.New("queue: no such entry")
 )
