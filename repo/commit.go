@@ -32,27 +32,30 @@ type Change struct {
 	When    time.Time
 }
 
-// Commit adds one commit to what base holds, and returns the files as they are then. When it
-// returns without an error the commit is durable: synced to disk in a repository on this
-// machine, taken by the server of a far one. ErrMoved means that somebody else was faster and
-// nothing was done: fetch, apply the change to what is there now, and commit again. After any
-// other error the commit may or may not have been made; the next Fetch tells.
+// Commit adds one commit for each change to what base holds, in their order, and returns the
+// files as they are then. All of them are made or none. When it returns without an error they
+// are durable: synced to disk in a repository on this machine, taken by the server of a far
+// one. ErrMoved means that somebody else was faster and nothing was done: fetch, apply the
+// changes to what is there now, and commit again. After any other error the commits may or may
+// not have been made; the next Fetch tells.
 //
 // In a plain folder the files are replaced one by one, and nothing keeps Message and Name. In
 // a checkout the working folder follows, but for files with changes of their own.
-func (r *Remote) Commit(ctx context.Context, base *Snapshot, c Change) (*Snapshot, error) {
+func (r *Remote) Commit(ctx context.Context, base *Snapshot, changes ...Change) (*Snapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", r.at, err)
+	for _, c := range changes {
+		if err := c.check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.at, err)
+		}
 	}
 	w, ok := r.source.(committer)
-	if !ok {
+	if !ok || len(changes) == 0 {
 		return nil, fmt.Errorf("%s: %w", r.at, ErrRejected)
 	}
-	s, err := w.commit(ctx, base, c, r.limits)
+	s, err := w.commit(ctx, base, changes, r.limits)
 	if err != nil {
 		return nil, fmt.Errorf("%s: commit: %w", r.at, err)
 	}
@@ -62,7 +65,7 @@ func (r *Remote) Commit(ctx context.Context, base *Snapshot, c Change) (*Snapsho
 
 // A committer is a source that can be written to.
 type committer interface {
-	commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error)
+	commit(ctx context.Context, base *Snapshot, changes []Change, l Limits) (*Snapshot, error)
 }
 
 var (
@@ -82,52 +85,74 @@ func (c Change) check() error {
 	return nil
 }
 
-// apply returns the files of base after the change.
-func (c Change) apply(base *Snapshot) map[string][]byte {
-	files := make(map[string][]byte, len(base.Files)+len(c.Files))
-	for path, data := range base.Files {
-		files[path] = data
-	}
-	for path, data := range c.Files {
-		if data == nil {
-			delete(files, path)
-		} else {
-			files[path] = data
+// apply returns the files of base after the changes.
+func apply(base *Snapshot, changes []Change) map[string][]byte {
+	files := maps.Clone(base.Files)
+	for _, c := range changes {
+		for path, data := range c.Files {
+			if data == nil {
+				delete(files, path)
+			} else {
+				files[path] = data
+			}
 		}
 	}
 	return files
 }
 
-// A graft is a commit as objects: those that are new, the commit last.
+// A graft is commits as objects: those that are new, the last commit last.
 type graft struct {
-	id      plumbing.Hash
+	id      plumbing.Hash // of the last commit
 	objects []plumbing.EncodedObject
+	store   overlay
 }
 
-// newGraft makes the objects for a change on top of base.
-func newGraft(base *Snapshot, c Change) (*graft, error) {
-	parent := plumbing.NewHash(base.Version)
-	commit, err := object.GetCommit(base.objects, parent)
-	if err != nil {
-		return nil, err
+// An overlay finds objects that were just made, and else those of the repository.
+type overlay struct {
+	storer.EncodedObjectStorer
+	made map[plumbing.Hash]plumbing.EncodedObject
+}
+
+func (o overlay) EncodedObject(t plumbing.ObjectType, id plumbing.Hash) (plumbing.EncodedObject, error) {
+	if m, ok := o.made[id]; ok {
+		return m, nil
 	}
-	g := &graft{}
-	tree, err := g.tree(base.objects, commit.TreeHash, c.Files)
-	if err != nil {
-		return nil, err
+	return o.EncodedObjectStorer.EncodedObject(t, id)
+}
+
+// newGraft makes the objects for changes on top of base.
+func newGraft(base *Snapshot, changes []Change) (*graft, error) {
+	g := &graft{id: plumbing.NewHash(base.Version), store: overlay{base.objects, map[plumbing.Hash]plumbing.EncodedObject{}}}
+	for _, c := range changes {
+		parent, err := object.GetCommit(g.store, g.id)
+		if err != nil {
+			return nil, err
+		}
+		tree, err := g.tree(parent.TreeHash, c.Files)
+		if err != nil {
+			return nil, err
+		}
+		if tree == plumbing.ZeroHash {
+			if tree, err = g.add(&object.Tree{}); err != nil {
+				return nil, err
+			}
+		}
+		who := object.Signature{Name: c.Name, Email: c.Email, When: c.When}
+		g.id, err = g.add(&object.Commit{
+			Author: who, Committer: who, Message: c.Message, TreeHash: tree, ParentHashes: []plumbing.Hash{g.id},
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	who := object.Signature{Name: c.Name, Email: c.Email, When: c.When}
-	g.id, err = g.add(&object.Commit{
-		Author: who, Committer: who, Message: c.Message, TreeHash: tree, ParentHashes: []plumbing.Hash{parent},
-	})
-	return g, err
+	return g, nil
 }
 
 // tree adds the tree at id with the files changed, and the trees below that change with it.
-func (g *graft) tree(from storer.EncodedObjectStorer, id plumbing.Hash, files map[string][]byte) (plumbing.Hash, error) {
+func (g *graft) tree(id plumbing.Hash, files map[string][]byte) (plumbing.Hash, error) {
 	entries := map[string]object.TreeEntry{}
 	if id != plumbing.ZeroHash {
-		tree, err := object.GetTree(from, id)
+		tree, err := object.GetTree(g.store, id)
 		if err != nil {
 			return id, err
 		}
@@ -150,7 +175,7 @@ func (g *graft) tree(from storer.EncodedObjectStorer, id plumbing.Hash, files ma
 		}
 	}
 	for folder, files := range below {
-		if err := g.folder(from, entries, folder, files); err != nil {
+		if err := g.folder(entries, folder, files); err != nil {
 			return id, err
 		}
 	}
@@ -173,7 +198,7 @@ func (g *graft) file(entries map[string]object.TreeEntry, name string, data []by
 	if _, err := blob.Write(data); err != nil {
 		return err
 	}
-	g.objects = append(g.objects, blob)
+	g.keep(blob)
 	mode := filemode.Regular
 	if e, ok := entries[name]; ok {
 		mode = e.Mode
@@ -182,7 +207,7 @@ func (g *graft) file(entries map[string]object.TreeEntry, name string, data []by
 	return nil
 }
 
-func (g *graft) folder(from storer.EncodedObjectStorer, entries map[string]object.TreeEntry, name string, files map[string][]byte) error {
+func (g *graft) folder(entries map[string]object.TreeEntry, name string, files map[string][]byte) error {
 	id := plumbing.ZeroHash
 	if e, ok := entries[name]; ok {
 		if e.Mode != filemode.Dir {
@@ -190,7 +215,7 @@ func (g *graft) folder(from storer.EncodedObjectStorer, entries map[string]objec
 		}
 		id = e.Hash
 	}
-	tree, err := g.tree(from, id, files)
+	tree, err := g.tree(id, files)
 	if err != nil {
 		return err
 	}
@@ -227,39 +252,37 @@ func (g *graft) add(e encoder) (plumbing.Hash, error) {
 	if err := e.Encode(o); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	g.objects = append(g.objects, o)
+	g.keep(o)
 	return o.Hash(), nil
+}
+
+func (g *graft) keep(o plumbing.EncodedObject) {
+	g.objects = append(g.objects, o)
+	g.store.made[o.Hash()] = o
 }
 
 // snapshot returns what the repository holds after the graft, with the trees and the commit in
 // memory, so that another change can follow.
-func (g *graft) snapshot(base *Snapshot, c Change) (*Snapshot, error) {
+func (g *graft) snapshot(base *Snapshot, changes []Change) (*Snapshot, error) {
 	kept := memory.NewStorage()
-	commit := g.objects[len(g.objects)-1]
-	if _, err := kept.SetEncodedObject(commit); err != nil {
+	last := g.objects[len(g.objects)-1]
+	if _, err := kept.SetEncodedObject(last); err != nil {
 		return nil, err
 	}
-	made := map[plumbing.Hash]plumbing.EncodedObject{}
-	for _, o := range g.objects {
-		made[o.Hash()] = o
-	}
-	decoded, err := object.GetCommit(kept, commit.Hash())
+	commit, err := object.GetCommit(kept, g.id)
 	if err != nil {
 		return nil, err
 	}
-	if err := keepTrees(kept, base.objects, made, decoded.TreeHash); err != nil {
+	if err := g.keepTrees(kept, commit.TreeHash); err != nil {
 		return nil, err
 	}
-	return &Snapshot{Version: g.id.String(), Branch: base.Branch, Files: c.apply(base), objects: kept}, nil
+	return &Snapshot{Version: g.id.String(), Branch: base.Branch, Files: apply(base, changes), objects: kept}, nil
 }
 
-func keepTrees(kept *memory.Storage, old storer.EncodedObjectStorer, made map[plumbing.Hash]plumbing.EncodedObject, id plumbing.Hash) error {
-	o, ok := made[id]
-	if !ok {
-		var err error
-		if o, err = old.EncodedObject(plumbing.TreeObject, id); err != nil {
-			return err
-		}
+func (g *graft) keepTrees(kept *memory.Storage, id plumbing.Hash) error {
+	o, err := g.store.EncodedObject(plumbing.TreeObject, id)
+	if err != nil {
+		return err
 	}
 	if _, err := kept.SetEncodedObject(o); err != nil {
 		return err
@@ -270,7 +293,7 @@ func keepTrees(kept *memory.Storage, old storer.EncodedObjectStorer, made map[pl
 	}
 	for _, e := range tree.Entries {
 		if e.Mode == filemode.Dir {
-			if err := keepTrees(kept, old, made, e.Hash); err != nil {
+			if err := g.keepTrees(kept, e.Hash); err != nil {
 				return err
 			}
 		}

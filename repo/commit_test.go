@@ -51,6 +51,11 @@ func checkCommits(t *testing.T, r *Remote, bare string) {
 		}
 		s = next
 	}
+	next, err := r.Commit(t.Context(), s, change(map[string]string{"ann": "1"}), change(map[string]string{"ann": "2", "sub/n": "n"}),
+		change(map[string]string{"sub/n": ""}))
+	if seen := fetch(t, open(t, bare, Options{})); err != nil || seen.Version != next.Version || cmp.Diff(text(seen), text(next)) != "" {
+		t.Errorf("three at once: %v %s", err, cmp.Diff(text(seen), text(next)))
+	}
 	runGit(t, bare, "fsck", "--strict", "--full")
 	if got := runGit(t, bare, "log", "-1", "--format=%an %ae %s %at", s.Branch); got != "key key@example a change 1700000000" {
 		t.Errorf("git log: %s", got)

@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-git/v5"
@@ -21,10 +24,10 @@ import (
 
 // commit makes the objects durable first and moves the branch last, under the lock file that
 // git itself uses, so that a crash at any point leaves the branch at one commit or the other.
-func (s local) commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error) {
+func (s local) commit(ctx context.Context, base *Snapshot, changes []Change, l Limits) (*Snapshot, error) {
 	repository, err := git.PlainOpenWithOptions(s.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
 	if errors.Is(err, git.ErrRepositoryNotExists) {
-		return s.commitFolder(ctx, base, c, l)
+		return s.commitFolder(ctx, base, changes, l)
 	}
 	if err != nil {
 		return nil, err
@@ -44,20 +47,18 @@ func (s local) commit(ctx context.Context, base *Snapshot, c Change, l Limits) (
 	if err != nil || now.Hash().String() != base.Version {
 		return nil, errors.Join(ErrMoved, err)
 	}
-	g, err := newGraft(base, c)
+	g, err := newGraft(base, changes)
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range g.objects {
-		if err := writeObject(filepath.Join(dir, "objects"), o); err != nil {
-			return nil, err
-		}
+	if err := writeObjects(filepath.Join(dir, "objects"), g.objects); err != nil {
+		return nil, err
 	}
 	if err := move(g.id); err != nil {
 		return nil, err
 	}
-	follow(repository, branch, base, c)
-	return g.snapshot(base, c)
+	follow(repository, branch, base, together(changes))
+	return g.snapshot(base, changes)
 }
 
 // commonDir returns where branches and objects are: a checkout made by git worktree has them
@@ -103,7 +104,7 @@ func lockRef(ctx context.Context, dir string, branch plumbing.ReferenceName) (un
 			return err
 		}
 		moved = true
-		return syncFolder(filepath.Dir(path))
+		return syncFolders([]string{filepath.Dir(path)})
 	}
 	return unlock, move, nil
 }
@@ -130,42 +131,66 @@ func openLock(ctx context.Context, lock string) (*os.File, error) {
 	}
 }
 
-// writeObject writes a loose object, synced, under the name that is its hash.
-func writeObject(objects string, o plumbing.EncodedObject) error {
-	id := o.Hash().String()
-	path := filepath.Join(objects, id[:2], id[2:])
-	if _, err := os.Stat(path); err == nil {
-		return nil
+// writeObjects writes loose objects, each under the name that is its hash. They are synced all
+// at once, which costs a disk hardly more than one.
+func writeObjects(objects string, all []plumbing.EncodedObject) error {
+	folders := map[string]bool{objects: true}
+	var wg sync.WaitGroup
+	errs := make([]error, len(all))
+	for i, o := range all {
+		id := o.Hash().String()
+		path := filepath.Join(objects, id[:2], id[2:])
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		if err := os.Mkdir(filepath.Dir(path), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		folders[filepath.Dir(path)] = true
+		wg.Go(func() {
+			packed, err := looseObject(o)
+			if err == nil {
+				err = placeFile(path, packed, 0o444)
+			}
+			errs[i] = err
+		})
 	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return syncFolders(slices.Collect(maps.Keys(folders)))
+}
+
+func looseObject(o plumbing.EncodedObject) ([]byte, error) {
 	var packed bytes.Buffer
 	z := zlib.NewWriter(&packed)
 	if _, err := io.WriteString(z, o.Type().String()+" "+strconv.FormatInt(o.Size(), 10)+"\x00"); err != nil {
-		return err
+		return nil, err
 	}
 	r, err := o.Reader()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
 	if _, err := io.Copy(z, r); err != nil {
-		return err
+		return nil, err
 	}
-	if err := z.Close(); err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Dir(path), 0o777); err == nil {
-		if err := syncFolder(objects); err != nil {
-			return err
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return replaceFile(path, packed.Bytes(), 0o444)
+	err = z.Close()
+	return packed.Bytes(), err
 }
 
 // replaceFile puts data in place of what is at path: after a crash there is the one or the
 // other, and after a nil error there is data.
-func replaceFile(path string, data []byte, mode fs.FileMode) (err error) {
+func replaceFile(path string, data []byte, mode fs.FileMode) error {
+	if err := placeFile(path, data, mode); err != nil {
+		return err
+	}
+	return syncFolders([]string{filepath.Dir(path)})
+}
+
+// placeFile is replaceFile but for the folder, which the caller syncs.
+func placeFile(path string, data []byte, mode fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err
@@ -188,19 +213,33 @@ func replaceFile(path string, data []byte, mode fs.FileMode) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	return os.Rename(f.Name(), path)
 }
 
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
+func syncFolders(paths []string) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(paths))
+	for i, path := range paths {
+		wg.Go(func() {
+			d, err := os.Open(path)
+			if err == nil {
+				err = d.Sync()
+				d.Close()
+			}
+			errs[i] = err
+		})
 	}
-	defer d.Close()
-	return d.Sync()
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// together is what the changes come to.
+func together(changes []Change) Change {
+	all := Change{Files: map[string][]byte{}}
+	for _, c := range changes {
+		maps.Copy(all.Files, c.Files)
+	}
+	return all
 }
 
 // follow brings the working folder of a checkout up to the new commit. It is a courtesy: the
@@ -232,7 +271,7 @@ func follow(repository *git.Repository, branch plumbing.ReferenceName, base *Sna
 }
 
 // commitFolder writes into a plain folder.
-func (s local) commitFolder(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error) {
+func (s local) commitFolder(ctx context.Context, base *Snapshot, changes []Change, l Limits) (*Snapshot, error) {
 	now, err := readFolder(ctx, s.path, l, nil)
 	if err != nil {
 		return nil, err
@@ -244,11 +283,15 @@ func (s local) commitFolder(ctx context.Context, base *Snapshot, c Change, l Lim
 	if err != nil {
 		return nil, err
 	}
-	for path, data := range c.Files {
+	next := apply(base, changes)
+	for path := range together(changes).Files {
 		at := filepath.Join(root, filepath.FromSlash(path))
+		data, stays := next[path]
 		switch {
-		case data == nil:
-			err = os.Remove(at)
+		case !stays:
+			if err = os.Remove(at); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
 		default:
 			if err = os.MkdirAll(filepath.Dir(at), 0o777); err == nil {
 				err = replaceFile(at, data, 0o644)
@@ -258,7 +301,7 @@ func (s local) commitFolder(ctx context.Context, base *Snapshot, c Change, l Lim
 			return nil, err
 		}
 	}
-	next := &Snapshot{Files: c.apply(base)}
-	next.Version = contentVersion(next)
-	return next, nil
+	made := &Snapshot{Files: next}
+	made.Version = contentVersion(made)
+	return made, nil
 }

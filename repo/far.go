@@ -99,11 +99,11 @@ type pusher interface {
 	ReceivePack(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error)
 }
 
-func (f far) commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*Snapshot, error) {
+func (f far) commit(ctx context.Context, base *Snapshot, changes []Change, l Limits) (*Snapshot, error) {
 	if base.Branch == "" {
 		return nil, ErrRejected
 	}
-	g, err := newGraft(base, c)
+	g, err := newGraft(base, changes)
 	if err != nil {
 		return nil, err
 	}
@@ -128,19 +128,19 @@ func (f far) commit(ctx context.Context, base *Snapshot, c Change, l Limits) (*S
 		err = report.Error()
 	}
 	if err == nil {
-		return g.snapshot(base, c)
+		return g.snapshot(base, changes)
 	}
-	return f.afterFailure(ctx, base, c, g, l, orTimeout(ctx, err))
+	return f.afterFailure(ctx, base, changes, g, l, orTimeout(ctx, err))
 }
 
 // afterFailure looks at what became of a push that failed, or whose answer was lost.
-func (f far) afterFailure(ctx context.Context, base *Snapshot, c Change, g *graft, l Limits, cause error) (*Snapshot, error) {
+func (f far) afterFailure(ctx context.Context, base *Snapshot, changes []Change, g *graft, l Limits, cause error) (*Snapshot, error) {
 	now, err := f.fetch(ctx, base.Branch, l, base)
 	switch {
 	case err != nil:
 		return nil, errors.Join(cause, err)
 	case now.Version == g.id.String():
-		return g.snapshot(base, c)
+		return g.snapshot(base, changes)
 	case now.Version != base.Version:
 		return nil, fmt.Errorf("%w: %w", ErrMoved, cause)
 	}

@@ -16,7 +16,7 @@ import (
 // A Repository is where the zones are kept. *repo.Remote is one.
 type Repository interface {
 	Fetch(ctx context.Context) (*repo.Snapshot, error)
-	Commit(ctx context.Context, base *repo.Snapshot, c repo.Change) (*repo.Snapshot, error)
+	Commit(ctx context.Context, base *repo.Snapshot, changes ...repo.Change) (*repo.Snapshot, error)
 }
 
 var _ Repository = (*repo.Remote)(nil)
@@ -41,6 +41,7 @@ type Authority struct {
 
 	now     atomic.Pointer[world]
 	write   sync.Mutex // held while the repository is fetched or committed to
+	waiting updateQueue
 	failing atomic.Bool
 	replays replays
 	tell    notifier

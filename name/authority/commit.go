@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"stagecoach/repo"
@@ -39,45 +40,117 @@ func (a *Authority) update(ctx context.Context, r *dns.Request) *dns.Msg {
 	return answer(rcode)
 }
 
-// apply makes the commit for an UPDATE. While others push, the UPDATE is applied anew to what
-// they have made, prerequisites and all.
+// maxBatch is how many UPDATEs go into one push.
+const maxBatch = 128
+
+// An updateJob is an UPDATE on its way into the repository.
+type updateJob struct {
+	r     *dns.Request
+	zone  string
+	rcode int
+	done  bool
+}
+
+// An updateQueue holds those that wait while others are committed.
+type updateQueue struct {
+	mu   sync.Mutex
+	jobs []*updateJob
+}
+
+func (q *updateQueue) put(j *updateJob) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, j)
+}
+
+func (q *updateQueue) take() []*updateJob {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.jobs), maxBatch)
+	batch := q.jobs[:n:n]
+	q.jobs = q.jobs[n:]
+	return batch
+}
+
+// apply makes the commit for an UPDATE. Those that come while one is being written wait, and are
+// then written together, each as a commit of its own: whoever gets the lock first works for all.
 func (a *Authority) apply(ctx context.Context, r *dns.Request, zone string) int {
+	j := &updateJob{r: r, zone: zone}
+	a.waiting.put(j)
 	a.write.Lock()
 	defer a.write.Unlock()
+	for !j.done {
+		a.work(ctx, a.waiting.take())
+	}
+	return j.rcode
+}
+
+// work commits a batch. While others push, it is applied anew to what they have made,
+// prerequisites and all.
+func (a *Authority) work(ctx context.Context, batch []*updateJob) {
+	defer func() {
+		for _, j := range batch {
+			j.done = true
+		}
+	}()
 	for {
 		w := a.now.Load()
-		f := w.files[zone]
-		if f == nil || !w.keys.allows(r.Key.Name, zone, RightUpdate) {
-			return dns.RcodeNotAuth
+		changes := a.planAll(w, batch)
+		if len(changes) == 0 {
+			return
 		}
-		if f.stale {
-			a.Log.Error("authority: an UPDATE cannot be made while the file of its zone is broken", "zone", zone, "key", r.Key.Name)
-			return dns.RcodeServerFailure
-		}
-		c, rcode := a.plan(w, f, r)
-		if c == nil {
-			return rcode
-		}
-		s, err := a.Repo.Commit(ctx, w.snapshot, *c)
+		s, err := a.Repo.Commit(ctx, w.snapshot, changes...)
 		if err == nil {
 			a.install(s)
-			return dns.RcodeSuccess
+			return
 		}
-		a.Log.Warn("authority: commit failed", "zone", zone, "key", r.Key.Name, "err", err)
+		a.Log.Warn("authority: commit failed", "updates", len(changes), "err", err)
 		moved := errors.Is(err, repo.ErrMoved)
 		if err := a.pull(ctx); err != nil || !moved || ctx.Err() != nil {
-			return dns.RcodeServerFailure
+			for _, j := range batch { // those too that saw what the others would have made
+				j.rcode = dns.RcodeServerFailure
+			}
+			return
 		}
 	}
 }
 
-// plan returns the commit for an UPDATE, or nil and the code to answer with.
-func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change, int) {
+// planAll sets the codes of the jobs and returns their commits, each on top of the last.
+func (a *Authority) planAll(w *world, batch []*updateJob) []repo.Change {
+	var changes []repo.Change
+	files := map[string]*servedFile{}
+	for _, j := range batch {
+		f := files[j.zone]
+		if f == nil {
+			f = w.files[j.zone]
+		}
+		if f == nil || !w.keys.allows(j.r.Key.Name, j.zone, RightUpdate) {
+			j.rcode = dns.RcodeNotAuth
+			continue
+		}
+		if f.stale {
+			a.Log.Error("authority: an UPDATE cannot be made while the file of its zone is broken", "zone", j.zone, "key", j.r.Key.Name)
+			j.rcode = dns.RcodeServerFailure
+			continue
+		}
+		c, after, rcode := a.plan(w, f, j.r)
+		j.rcode = rcode
+		if c != nil {
+			changes = append(changes, *c)
+			files[j.zone] = after
+		}
+	}
+	return changes
+}
+
+// plan returns the commit for an UPDATE and the file after it, or nil and the code to answer
+// with.
+func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change, *servedFile, int) {
 	d, serial, rcode := update(f.zone, r.Msg, func(name string, t uint16) bool {
 		return w.grants.allows(r.Key.Name, name, t)
 	})
 	if rcode != dns.RcodeSuccess || d.empty() {
-		return nil, rcode
+		return nil, nil, rcode
 	}
 	if serial == 0 {
 		serial = nextSerial(f.zone.Serial(), a.clock())
@@ -91,20 +164,20 @@ func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change,
 	}
 	if err != nil {
 		a.Log.Warn("authority: an UPDATE that would break the zone was refused", "zone", f.zone.Name, "key", r.Key.Name, "err", err)
-		return nil, dns.RcodeRefused
+		return nil, nil, dns.RcodeRefused
 	}
-	text, err := f.parsed.edit(d, serial)
+	parsed, err := f.parsed.edit(d, serial)
 	if err != nil {
 		a.Log.Error("authority: UPDATE", "err", err)
-		return nil, dns.RcodeServerFailure
+		return nil, nil, dns.RcodeServerFailure
 	}
 	return &repo.Change{
-		Files:   map[string][]byte{f.name: []byte(text)},
+		Files:   map[string][]byte{f.name: []byte(parsed.text)},
 		Message: message(r, f.zone.Name, d),
 		Name:    dns.Host(r.Key.Name),
 		Email:   "authority@" + dns.Host(f.zone.Name),
 		When:    a.clock(),
-	}, dns.RcodeSuccess
+	}, &servedFile{name: f.name, text: parsed.text, parsed: parsed, zone: after}, dns.RcodeSuccess
 }
 
 // message is "ADDRESS changed ZONE" with the records below it.

@@ -16,23 +16,22 @@ type delta struct {
 
 func (d delta) empty() bool { return len(d.gone)+len(d.come) == 0 }
 
-// edit returns the text with the change made and the serial set: records that go take their
+// edit returns the file with the change made and the serial set: records that go take their
 // lines with them, records that come stand behind those of the same name or at the end, and
 // all else stays as it was. What cannot be done so is written anew, in the form of the
 // reference.
-func (f *zoneFile) edit(d delta, serial uint32) (string, error) {
-	text := f.apply(d, serial)
+func (f *zoneFile) edit(d delta, serial uint32) (*zoneFile, error) {
 	want, err := f.after(d, serial)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if sameRecords(text, f, want) {
-		return text, nil
+	if back := f.read(f.apply(d, serial), want); back != nil {
+		return back, nil
 	}
-	if text = render(want); sameRecords(text, f, want) {
-		return text, nil
+	if back := f.read(render(want), want); back != nil {
+		return back, nil
 	}
-	return "", fmt.Errorf("%s: the change cannot be written down", f.name)
+	return nil, fmt.Errorf("%s: the change cannot be written down", f.name)
 }
 
 // after is the zone that must come out.
@@ -56,18 +55,17 @@ func (f *zoneFile) after(d delta, serial uint32) (*Zone, error) {
 	return NewZone(f.zone, rrs)
 }
 
-func sameRecords(text string, f *zoneFile, want *Zone) bool {
+// read parses text, and returns nil unless it says what it should.
+func (f *zoneFile) read(text string, want *Zone) *zoneFile {
 	back, problems := parseFile(f.name, f.zone, text)
-	if slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning }) {
-		return false
+	if fatal(problems) {
+		return nil
 	}
 	z, err := NewZone(f.zone, back.records())
-	if err != nil {
-		return false
+	if err != nil || !slices.EqualFunc(z.Records(), want.Records(), alike) && !sameSet(z.Records(), want.Records()) {
+		return nil
 	}
-	return slices.EqualFunc(z.Records(), want.Records(), func(a, b dns.RR) bool {
-		return dns.Equal(a, b) && a.Header().Ttl == b.Header().Ttl
-	}) || sameSet(z.Records(), want.Records())
+	return back
 }
 
 // sameSet compares records as text, in any order.

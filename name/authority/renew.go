@@ -61,12 +61,12 @@ func (a *Authority) raise(ctx context.Context, w *world, f *servedFile) error {
 	if f.stale {
 		return errStale
 	}
-	text, err := f.parsed.edit(delta{}, nextSerial(f.zone.Serial(), a.clock()))
+	next, err := f.parsed.edit(delta{}, nextSerial(f.zone.Serial(), a.clock()))
 	if err != nil {
 		return err
 	}
 	s, err := a.Repo.Commit(ctx, w.snapshot, repo.Change{
-		Files:   map[string][]byte{f.name: []byte(text)},
+		Files:   map[string][]byte{f.name: []byte(next.text)},
 		Message: "renewed the signatures of " + dns.Host(f.zone.Name) + "\n",
 		Name:    "authority",
 		Email:   "authority@" + dns.Host(f.zone.Name),

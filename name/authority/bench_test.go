@@ -1,0 +1,112 @@
+package authority
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stagecoach/rfc/dns"
+)
+
+// BenchmarkServer answers queries over UDP on loopback; queries/s counts both the server and the
+// clients, which run on the same cores.
+func BenchmarkServer(b *testing.B) {
+	_, at, _, _ := start(b, testFiles)
+	wire, err := dns.NewQuery("www.example", dns.TypeA).Pack()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range 4 {
+		wg.Go(func() {
+			c, err := net.Dial("udp", at.String())
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer c.Close()
+			buf := make([]byte, 1500)
+			const window = 32
+			for left.Add(-window) > -window {
+				for range window {
+					c.Write(wire)
+				}
+				for range window {
+					c.SetReadDeadline(time.Now().Add(time.Second))
+					if _, err := c.Read(buf); err != nil {
+						break
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "queries/s")
+}
+
+// BenchmarkUpdate is durable UPDATEs one after the other, each a commit.
+func BenchmarkUpdate(b *testing.B) {
+	_, at, _, _ := start(b, testFiles)
+	c := client(at, dns.TCP, keyNamed(b, "personal._update.example"))
+	for i := 0; b.Loop(); i++ {
+		m := dns.NewUpdate("example")
+		m.RemoveRRset(rrs(b, "u.example. 300 TXT x"))
+		m.Insert(rrs(b, fmt.Sprintf("u.example. 300 TXT u%d", i)))
+		if err := dns.Do(b.Context(), c, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+}
+
+// BenchmarkLargeZone loads 100,000 names and reports the memory that they take.
+func BenchmarkLargeZone(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS ns\nns 60 A 192.0.2.1\n")
+	for i := range 100_000 {
+		fmt.Fprintf(&text, "host%d 60 A 192.0.2.1\n", i)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var z *Zone
+	for b.Loop() {
+		z = zoneOf(b, "example", text.String())
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
+	runtime.KeepAlive(z)
+}
+
+// BenchmarkUpdates is durable UPDATEs by 32 clients at once.
+func BenchmarkUpdates(b *testing.B) {
+	_, at, _, _ := start(b, testFiles)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for w := range 32 {
+		wg.Go(func() {
+			c := client(at, dns.TCP, keyNamed(b, "personal._update.example"))
+			for i := left.Add(-1); i >= 0; i = left.Add(-1) {
+				m := dns.NewUpdate("example")
+				m.RemoveRRset(rrs(b, fmt.Sprintf("u%d.example. 300 TXT x", w)))
+				m.Insert(rrs(b, fmt.Sprintf("u%d.example. 300 TXT u%d", w, i)))
+				if err := dns.Do(b.Context(), c, m); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+}
