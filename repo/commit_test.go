@@ -53,6 +53,13 @@ func checkCommits(t *testing.T, r *Remote, bare string) {
 	}
 	next, err := r.Commit(t.Context(), s, change(map[string]string{"ann": "1"}), change(map[string]string{"ann": "2", "sub/n": "n"}),
 		change(map[string]string{"sub/n": ""}))
+	for i := 0; err == nil && i < 2; i++ { // as many as go into a pack
+		var many []Change
+		for n := range 20 {
+			many = append(many, change(map[string]string{"many": fmt.Sprint(i, n), fmt.Sprintf("m%d", n): "x"}))
+		}
+		next, err = r.Commit(t.Context(), next, many...)
+	}
 	if seen := fetch(t, open(t, bare, Options{})); err != nil || seen.Version != next.Version || cmp.Diff(text(seen), text(next)) != "" {
 		t.Errorf("three at once: %v %s", err, cmp.Diff(text(seen), text(next)))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func (s local) commit(ctx context.Context, base *Snapshot, changes []Change, l L
 	if err != nil {
 		return nil, err
 	}
-	if err := writeObjects(filepath.Join(dir, "objects"), g.objects); err != nil {
+	if err := g.write(store, dir); err != nil {
 		return nil, err
 	}
 	if err := move(g.id); err != nil {
@@ -104,7 +105,7 @@ func lockRef(ctx context.Context, dir string, branch plumbing.ReferenceName) (un
 			return err
 		}
 		moved = true
-		return syncFolders([]string{filepath.Dir(path)})
+		return syncAll([]string{filepath.Dir(path)})
 	}
 	return unlock, move, nil
 }
@@ -129,6 +130,30 @@ func openLock(ctx context.Context, lock string) (*os.File, error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// manyObjects is from where on a pack is cheaper to sync than single files.
+const manyObjects = 12
+
+func (g *graft) write(store *filesystem.Storage, dir string) error {
+	if len(g.objects) < manyObjects {
+		return writeObjects(filepath.Join(dir, "objects"), g.objects)
+	}
+	pack, err := g.pack()
+	if err != nil {
+		return err
+	}
+	w, err := store.PackfileWriter()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(pack)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	// The name of a pack is its last 20 octets, a hash over the rest.
+	name := filepath.Join(dir, "objects", "pack", "pack-"+hex.EncodeToString(pack[len(pack)-20:]))
+	return syncAll([]string{name + ".pack", name + ".idx", filepath.Dir(name), filepath.Dir(filepath.Dir(name))})
 }
 
 // writeObjects writes loose objects, each under the name that is its hash. They are synced all
@@ -159,7 +184,7 @@ func writeObjects(objects string, all []plumbing.EncodedObject) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return syncFolders(slices.Collect(maps.Keys(folders)))
+	return syncAll(slices.Collect(maps.Keys(folders)))
 }
 
 func looseObject(o plumbing.EncodedObject) ([]byte, error) {
@@ -186,7 +211,7 @@ func replaceFile(path string, data []byte, mode fs.FileMode) error {
 	if err := placeFile(path, data, mode); err != nil {
 		return err
 	}
-	return syncFolders([]string{filepath.Dir(path)})
+	return syncAll([]string{filepath.Dir(path)})
 }
 
 // placeFile is replaceFile but for the folder, which the caller syncs.
@@ -216,7 +241,8 @@ func placeFile(path string, data []byte, mode fs.FileMode) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-func syncFolders(paths []string) error {
+// syncAll syncs files and folders at once.
+func syncAll(paths []string) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(paths))
 	for i, path := range paths {

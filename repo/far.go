@@ -8,12 +8,10 @@ import (
 	"io"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // A session is one conversation with git-upload-pack. The sessions of go-git fit.
@@ -149,16 +147,8 @@ func (f far) afterFailure(ctx context.Context, base *Snapshot, changes []Change,
 
 // request is the push of a graft: the branch moves from base, or not at all.
 func (g *graft) request(offered *packp.AdvRefs, base *Snapshot) (*packp.ReferenceUpdateRequest, error) {
-	made := memory.NewStorage()
-	ids := make([]plumbing.Hash, len(g.objects))
-	for i, o := range g.objects {
-		var err error
-		if ids[i], err = made.SetEncodedObject(o); err != nil {
-			return nil, err
-		}
-	}
-	var pack bytes.Buffer
-	if _, err := packfile.NewEncoder(&pack, made, false).Encode(ids, 0); err != nil {
+	pack, err := g.pack()
+	if err != nil {
 		return nil, err
 	}
 	req := packp.NewReferenceUpdateRequestFromCapabilities(offered.Capabilities)
@@ -167,6 +157,6 @@ func (g *graft) request(offered *packp.AdvRefs, base *Snapshot) (*packp.Referenc
 		Old:  plumbing.NewHash(base.Version),
 		New:  g.id,
 	}}
-	req.Packfile = io.NopCloser(&pack)
+	req.Packfile = io.NopCloser(bytes.NewReader(pack))
 	return req, nil
 }
