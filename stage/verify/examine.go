@@ -38,7 +38,8 @@ type findings struct {
 	dkim     []dkim.Result
 	dmarc    dmarc.Result
 
-	// What vouches for the domain in From and in MAIL FROM; nil where it is not ours.
+	// What vouches for the domain in From and in MAIL FROM; nil where it is not ours. From is
+	// ours too when it is so near that our own forwarding would vouch for it.
 	ourAuthor, ourSender *dmarc.Result
 }
 
@@ -71,8 +72,11 @@ func (v *Verifier) examine(ctx context.Context, m *mail.Mail, author mail.Addres
 
 	evidence := f.evidence()
 	f.dmarc = dmarc.Check(ctx, policy, author.Domain(), evidence, options)
-	if v.hosts(author.Domain()) {
+	switch {
+	case v.hosts(author.Domain()):
 		f.ourAuthor = &f.dmarc
+	default:
+		f.ourAuthor = v.related(ctx, limit(x, dmarcQueries), f.dmarc, options)
 	}
 	if d := f.sender.Domain(); v.hosts(d) && d != author.Domain() {
 		r := dmarc.Check(ctx, limit(x, dmarcQueries), d, evidence, options)
