@@ -33,14 +33,15 @@ rfc/dsn          : mail
 rfc/fortuna      :
 account          : mail repo rfc/sasl
 stage/submit     : mail account rfc/sasl
-stage/verify     : mail account rfc/dns rfc/authres rfc/spf rfc/dkim rfc/dmarc
+stage/verify     : mail account rfc/dns rfc/authres rfc/spf rfc/dkim rfc/arc rfc/dmarc
 stage/filter     : mail
-stage/forward    : mail account rfc/srs rfc/authres
-stage/sign       : mail rfc/dkim
+stage/forward    : mail account rfc/srs rfc/authres rfc/dsn
+stage/sign       : mail rfc/dkim rfc/arc rfc/authres
 stage/queue      : mail rfc/dsn rfc/authres
 stage/relay      : mail rfc/dns rfc/smtp rfc/srs
 stage/stagetest  : mail rfc/smtp
 name/authority   : repo rfc/dns
+name/resolver    : rfc/dns
 lab              : *
 lab/peer         :
 lab/load         : *

@@ -231,6 +231,7 @@ func (c relayCmd) Run(ctx context.Context) error {
 			if reports, err = nextHop(c.Name, c.Reports); err != nil {
 				return err
 			}
+			forwarder.Reports = reports
 		}
 		p.deliver(q, c.Queue.Spool, relay, reports)
 		return p.inner("relay", c.identityOptions, c.Inner, c.Limits, c.Queue.Spool, forwarder)

@@ -1,6 +1,6 @@
 // Package forward decides whose mail it is, and where that person lives: recipients in our
 // domains become their targets, and bounces that come to an SRS address of ours go back to
-// whom they are for. Everybody else passes untouched.
+// whom they are for, in words of ours that name no target. Everybody else passes untouched.
 package forward
 
 import (
@@ -24,8 +24,14 @@ type Forwarder struct {
 	Accounts *account.Directory
 	Next     mail.Handler
 
-	// SRS undoes our own rewriting of senders, which the relay does; nil when it does not.
+	// SRS undoes our own rewriting of senders, which the relay does; nil when it does not. A
+	// delivery report that comes to such an address is not handed on: postmaster of its domain
+	// writes another one, which says the same without naming a target.
 	SRS *srs.Rewriter
+
+	// Reports is where that report goes to be signed, when no stage behind this one signs; nil
+	// means Next.
+	Reports mail.Handler
 
 	// Mark is the key of the marks by which a mail is known that comes to an address again,
 	// at least 16 octets. Without a key only the hop limit ends a loop.
@@ -78,7 +84,8 @@ func (f *Forwarder) Returns(a mail.Address) bool {
 	return err == nil || errors.Is(err, srs.ErrTooLong)
 }
 
-// Handle replaces the recipients and passes the mail on.
+// Handle replaces the recipients and passes the mail on, or our report in place of one that came
+// to an SRS address: one mail, whose fate is the answer for both.
 func (f *Forwarder) Handle(ctx context.Context, m *mail.Mail) error {
 	h := &m.Message.Header
 	if h.Count("Received") > MaxHops {
@@ -93,12 +100,23 @@ func (f *Forwarder) Handle(ctx context.Context, m *mail.Mail) error {
 	if len(e.to) == 0 {
 		return errNobodyTo
 	}
-	if err := f.mark(h, e.through); err != nil {
-		return err
-	}
 	if err := f.spend(e.returned); err != nil {
 		return err
 	}
+	next := f.Next
+	if len(e.returned) > 0 && isReport(m) {
+		ours, err := e.replace()
+		if err != nil {
+			return err
+		}
+		m, h = ours, &ours.Message.Header
+		if f.Reports != nil {
+			next = f.Reports
+		}
+	}
+	if err := f.mark(h, e.through); err != nil {
+		return err
+	}
 	m.Envelope.To = e.to
-	return f.Next.Handle(ctx, m)
+	return next.Handle(ctx, m)
 }
