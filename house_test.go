@@ -42,6 +42,7 @@ stage/relay      : mail rfc/dns rfc/smtp rfc/srs
 stage/stagetest  : mail rfc/smtp
 name/authority   : repo rfc/dns
 name/resolver    : rfc/dns
+name/resolver/scenario : name/resolver rfc/dns rfc/dns/dnstest
 lab              : *
 lab/peer         :
 lab/load         : *

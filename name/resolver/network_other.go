@@ -1,0 +1,7 @@
+//go:build !linux
+
+package resolver
+
+import "syscall"
+
+func dontFragment(string, string, syscall.RawConn) error { return nil }
