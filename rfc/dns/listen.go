@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 )
 
@@ -26,7 +27,7 @@ func ListenUDP(ctx context.Context, address string, n int) ([]*net.UDPConn, erro
 	}
 	var conns []*net.UDPConn
 	for range n {
-		pc, err := lc.ListenPacket(ctx, "udp", address)
+		pc, err := lc.ListenPacket(ctx, "udp"+family(address), address)
 		if err != nil {
 			for _, c := range conns {
 				c.Close()
@@ -50,7 +51,7 @@ func Listen(ctx context.Context, address string, n int) ([]*net.UDPConn, net.Lis
 	}
 	var last error
 	for range 20 { // a port that is free for one may be taken for the other
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp"+family(address), address)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -64,4 +65,12 @@ func Listen(ctx context.Context, address string, n int) ([]*net.UDPConn, net.Lis
 		}
 	}
 	return nil, nil, fmt.Errorf("listening on %s: %w", address, last)
+}
+
+// family keeps 0.0.0.0 to IPv4; package net would listen for IPv6 with it as well.
+func family(address string) string {
+	if ap, err := netip.ParseAddrPort(address); err == nil && ap.Addr().Is4() {
+		return "4"
+	}
+	return ""
 }

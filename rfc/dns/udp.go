@@ -41,12 +41,26 @@ func (s *Server) ServePacket(ctx context.Context, conns ...*net.UDPConn) error {
 	return nil
 }
 
+// batch is how many datagrams are read or written by one call to the system, where it can
+// (recvmmsg and sendmmsg of Linux).
+const batch = 32
+
+// A batcher is the socket of either family of addresses.
+type batcher interface {
+	ReadBatch(ms []ipv4.Message, flags int) (int, error)
+	WriteBatch(ms []ipv4.Message, flags int) (int, error)
+}
+
 func (s *Server) packetLoop(ctx context.Context, c *net.UDPConn, work *sync.WaitGroup) error {
 	sock := newSocket(c)
-	buf := make([]byte, maxDatagram)
-	oob := make([]byte, 128)
+	in := make([]ipv4.Message, batch)
+	for i := range in {
+		in[i].Buffers = [][]byte{make([]byte, maxDatagram)}
+		in[i].OOB = make([]byte, sock.oobSize)
+	}
+	out := make([]ipv4.Message, 0, batch)
 	for failures := 0; ctx.Err() == nil; {
-		n, oobn, _, peer, err := c.ReadMsgUDPAddrPort(buf, oob[:sock.oobSize])
+		n, err := sock.ReadBatch(in, 0)
 		if err != nil {
 			// ICMP errors and lack of buffers come and go; a closed socket does not.
 			if failures++; ctx.Err() == nil && (errors.Is(err, net.ErrClosed) || failures > 1000) {
@@ -55,52 +69,74 @@ func (s *Server) packetLoop(ctx context.Context, c *net.UDPConn, work *sync.Wait
 			continue
 		}
 		failures = 0
-		peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-		if peer.Port() == 0 {
-			continue
+		out = out[:0]
+		for _, m := range in[:n] {
+			addr, ok := m.Addr.(*net.UDPAddr)
+			if !ok || addr.Port == 0 {
+				continue
+			}
+			reply := ipv4.Message{Addr: addr, OOB: sock.from(m.OOB[:m.NN])}
+			if wire := s.packet(ctx, m.Buffers[0][:m.N], peerOf(addr), work, sock, reply); wire != nil {
+				reply.Buffers = [][]byte{wire}
+				out = append(out, reply)
+			}
 		}
-		s.packet(ctx, buf[:n], peer, sock.answerTo(c, peer, oob[:oobn]), work)
+		sock.send(out)
 	}
 	return nil
 }
 
-// packet answers one request: at once where that is quick, else beside the loop.
-func (s *Server) packet(ctx context.Context, wire []byte, peer netip.AddrPort, write func([]byte), work *sync.WaitGroup) {
+func peerOf(addr *net.UDPAddr) netip.AddrPort {
+	ap := addr.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// packet returns the answer to a request that is quick to answer; any other is answered beside
+// the loop.
+func (s *Server) packet(ctx context.Context, wire []byte, peer netip.AddrPort, work *sync.WaitGroup, sock socket, reply ipv4.Message) []byte {
 	r := &Request{Peer: peer, Transport: UDP}
 	t, refusal := s.parse(wire, r)
 	if t == nil {
 		if refusal != nil && s.allow(peer.Addr(), "!") == pass {
-			write(refusal)
+			return refusal
 		}
-		return
-	}
-	send := func(m *Msg, out []byte) error {
-		if !t.trusted() {
-			switch s.allow(peer.Addr(), kindOf(m)) {
-			case slip:
-				out = t.slip()
-			case drop:
-				return nil
-			}
-		}
-		write(out)
 		return nil
 	}
 	if s.quick != nil {
 		if m := t.quick(); m != nil {
-			send(m, t.pack(m)) //nolint:errcheck // it returns none
-			return
+			return t.judged(m, t.pack(m))
 		}
 	}
 	select {
 	case s.pending <- struct{}{}:
 	default:
-		return // too many wait already; the client asks again
+		return nil // too many wait already; the client asks again
 	}
 	work.Go(func() {
 		defer func() { <-s.pending }()
-		t.run(ctx, send)
+		t.run(ctx, func(m *Msg, wire []byte) error {
+			if wire = t.judged(m, wire); wire != nil {
+				reply.Buffers = [][]byte{wire}
+				sock.send([]ipv4.Message{reply})
+			}
+			return nil
+		})
 	})
+	return nil
+}
+
+// judged returns what the rate limit leaves of a response.
+func (t *task) judged(m *Msg, wire []byte) []byte {
+	if t.s.Rate == nil || t.trusted() {
+		return wire
+	}
+	switch t.s.allow(t.r.Peer.Addr(), kindOf(m)) {
+	case slip:
+		return t.slip()
+	case drop:
+		return nil
+	}
+	return wire
 }
 
 // quick is Handler.Quick, contained.
@@ -124,39 +160,54 @@ func (s *Server) allow(ip netip.Addr, kind string) verdict {
 // A socket knows whether answers must name the address that they come from: so it is where it
 // listens on every address of the machine.
 type socket struct {
+	batcher
 	oobSize int
 	six     bool
 }
 
 func newSocket(c *net.UDPConn) socket {
 	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	if !local.Unmap().IsUnspecified() {
-		return socket{}
+	four, six := ipv4.NewPacketConn(c), ipv6.NewPacketConn(c)
+	switch {
+	case local.Unmap().Is4() && !local.IsUnspecified():
+		return socket{batcher: four}
+	case !local.IsUnspecified():
+		return socket{batcher: six, six: true}
+	case local.Is4():
+		four.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true) //nolint:errcheck // without, the kernel picks
+		return socket{batcher: four, oobSize: 128}
 	}
-	if local.Is4() {
-		ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true) //nolint:errcheck // without, the kernel picks
-		return socket{oobSize: 128}
-	}
-	ipv6.NewPacketConn(c).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true) //nolint:errcheck // without, the kernel picks
-	return socket{oobSize: 128, six: true}
+	// IPv4 clients come to this one too, with control messages of their own.
+	four.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true) //nolint:errcheck // without, the kernel picks
+	six.SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)  //nolint:errcheck // without, the kernel picks
+	return socket{batcher: six, oobSize: 128, six: true}
 }
 
-// answerTo returns how to write to peer from the address that it wrote to.
-func (s socket) answerTo(c *net.UDPConn, peer netip.AddrPort, oob []byte) func([]byte) {
-	var from []byte
-	if s.oobSize > 0 && s.six {
-		var cm ipv6.ControlMessage
-		if cm.Parse(oob) == nil && cm.Dst != nil {
-			from = (&ipv6.ControlMessage{Src: cm.Dst, IfIndex: linkOnly(cm.Dst, cm.IfIndex)}).Marshal()
-		}
-	} else if s.oobSize > 0 {
-		var cm ipv4.ControlMessage
-		if cm.Parse(oob) == nil && cm.Dst != nil {
-			from = (&ipv4.ControlMessage{Src: cm.Dst}).Marshal()
-		}
+// from returns the control message by which an answer leaves from where the request came to.
+func (s socket) from(oob []byte) []byte {
+	if s.oobSize == 0 {
+		return nil
 	}
-	return func(wire []byte) {
-		c.WriteMsgUDPAddrPort(wire, from, peer) //nolint:errcheck // the client asks again
+	var four ipv4.ControlMessage
+	if four.Parse(oob) == nil && four.Dst.To4() != nil {
+		return (&ipv4.ControlMessage{Src: four.Dst}).Marshal()
+	}
+	var six ipv6.ControlMessage
+	if s.six && six.Parse(oob) == nil && six.Dst != nil {
+		return (&ipv6.ControlMessage{Src: six.Dst, IfIndex: linkOnly(six.Dst, six.IfIndex)}).Marshal()
+	}
+	return nil
+}
+
+// send writes datagrams. What cannot be sent is lost, as it may be on the way: the client asks
+// again.
+func (s socket) send(ms []ipv4.Message) {
+	for len(ms) > 0 {
+		n, err := s.WriteBatch(ms, 0)
+		if err != nil && errors.Is(err, net.ErrClosed) {
+			return
+		}
+		ms = ms[min(max(n, 1), len(ms)):]
 	}
 }
 
