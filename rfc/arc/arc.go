@@ -33,37 +33,37 @@ type Result struct {
 	Status  Status
 	Length  int      // instances
 	Sealers []string // domains of the seals, the first hand first; of a Pass only
+	Oldest  int      // of a Pass: the oldest instance whose message signature still holds, 0 when all do
 	Problem error    // of Fail and TempError, for the log
 
 	ended bool // the newest seal says that the chain has failed
 }
 
-// Verify looks at the chain of a message. It asks for each key once, and verifies at most one
-// signature over the message and MaxInstance seals.
+// Verify looks at the chain of a message. It asks for each key once, verifies at most MaxInstance
+// seals and as many signatures over the message, and reads the body once a canonicalisation.
 func Verify(ctx context.Context, m *mail.Message, x dns.Exchanger) Result {
 	sets, err := collect(&m.Header)
 	if err != nil {
-		return Result{Status: Fail, Problem: err}
+		return Result{Status: Fail, Problem: err, ended: hasEnded(&m.Header)}
 	}
 	n := len(sets)
 	if n == 0 {
 		return Result{Status: None}
 	}
-	res := Result{Status: Fail, Length: n}
+	res := Result{Status: Fail, Length: n, ended: hasEnded(&m.Header)}
+	var sealers []string
 	for i := range sets {
 		if err := sets[i].parse(i + 1); err != nil {
 			res.Problem = err
 			return res
 		}
-		res.Sealers = append(res.Sealers, sets[i].sealed.domain)
+		sealers = append(sealers, sets[i].sealed.domain)
 	}
-	v := verifier{ctx: ctx, x: x, keys: map[string][]*dkim.PublicKey{}}
-	res.ended = sets[n-1].cv == "fail"
+	v := verifier{ctx: ctx, x: x, keys: map[string][]*dkim.PublicKey{}, bodies: map[dkim.Canon][]byte{}}
 	if res.Problem = v.verify(m, sets); res.Problem == nil {
-		res.Status = Pass
+		res.Status, res.Sealers, res.Oldest = Pass, sealers, v.oldest(m, sets)
 		return res
 	}
-	res.Sealers = nil
 	var e *dns.Error
 	if errors.Is(res.Problem, errBody) || errors.As(res.Problem, &e) && e.Temporary() {
 		res.Status = TempError
@@ -71,10 +71,60 @@ func Verify(ctx context.Context, m *mail.Message, x dns.Exchanger) Result {
 	return res
 }
 
+// Claimed returns the Result of a chain that somebody trusted has verified, for a Sealer that
+// knows what was found from a header field alone.
+func Claimed(h *mail.Header, found Status) Result {
+	sets, err := collect(h)
+	res := Result{Status: found, Length: len(sets), Problem: err, ended: hasEnded(h)}
+	known := found == Fail
+	switch found {
+	case Pass:
+		known = err == nil && len(sets) > 0
+	case None:
+		known = err == nil && len(sets) == 0
+	}
+	if !known { // or not the chain that was verified
+		res.Status = TempError
+	}
+	return res
+}
+
+// hasEnded reports whether the newest seal says that the chain has failed, after which nobody
+// adds to it (RFC 8617 section 5.1, step 2). The chain need not be whole.
+func hasEnded(h *mail.Header) bool {
+	newest := highest(h)
+	for f := range h.Fields(SealName) {
+		tags, err := dkim.ParseTags(f.Body())
+		if err != nil {
+			continue
+		}
+		i, _ := tags.Get("i")
+		if n, err := instance(i); err != nil || n != newest {
+			continue
+		}
+		if cv, _ := tags.Get("cv"); cv == "fail" {
+			return true
+		}
+	}
+	return false
+}
+
 type verifier struct {
-	ctx  context.Context
-	x    dns.Exchanger
-	keys map[string][]*dkim.PublicKey
+	ctx    context.Context
+	x      dns.Exchanger
+	keys   map[string][]*dkim.PublicKey
+	bodies map[dkim.Canon][]byte
+}
+
+// oldest returns the oldest instance whose message signature still holds, 0 when that is the
+// first (RFC 8617 section 5.2, step 5). That of the newest does.
+func (v *verifier) oldest(m *mail.Message, sets []set) int {
+	for i := len(sets) - 2; i >= 0; i-- {
+		if v.message(m, &sets[i]) != nil {
+			return i + 2
+		}
+	}
+	return 0
 }
 
 // verify does the steps of RFC 8617 section 5.2.
@@ -142,7 +192,7 @@ func (v *verifier) messageBy(m *mail.Message, s *set, c string, names []string, 
 	if err != nil {
 		return err
 	}
-	got, err := bodyDigest(m, body)
+	got, err := v.body(m, body)
 	if err != nil {
 		return err
 	}
@@ -154,6 +204,17 @@ func (v *verifier) messageBy(m *mail.Message, s *set, c string, names []string, 
 		return err
 	}
 	return v.check(s.sig, digest)
+}
+
+func (v *verifier) body(m *mail.Message, c dkim.Canon) ([]byte, error) {
+	if d, ok := v.bodies[c]; ok {
+		return d, nil
+	}
+	d, err := bodyDigest(m, c)
+	if err == nil {
+		v.bodies[c] = d
+	}
+	return d, err
 }
 
 func bodyDigest(m *mail.Message, c dkim.Canon) ([]byte, error) {

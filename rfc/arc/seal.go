@@ -23,11 +23,15 @@ type Sealer struct {
 	Fields   []string      // what the message signature covers when present; nil means dkim.DefaultFields and DKIM-Signature
 }
 
+// ErrUnsealable is the error for a message that cannot be sealed, as opposed to trouble with the
+// key or with reading. Those that follow are of it.
+var ErrUnsealable = errors.New("arc: not to be sealed")
+
 // What Seal refuses.
 var (
-	ErrEnded = errors.New("arc: the chain has ended")               // a seal says cv=fail
-	ErrLong  = errors.New("arc: the chain is as long as it may be") // MaxInstance
-	ErrDoubt = errors.New("arc: the state of the chain is not known")
+	ErrEnded = fmt.Errorf("%w: the chain has ended", ErrUnsealable)               // a seal says cv=fail
+	ErrLong  = fmt.Errorf("%w: the chain is as long as it may be", ErrUnsealable) // MaxInstance
+	ErrDoubt = fmt.Errorf("%w: the state of the chain is not known", ErrUnsealable)
 )
 
 // Seal returns the next set for a message whose chain is what Verify said before anything was
@@ -54,7 +58,7 @@ func (s *Sealer) Seal(m *mail.Message, found authres.Results, chain Result) ([]m
 	if chain.Status == Pass {
 		var err error
 		if sets, err = collect(&m.Header); err != nil || len(sets) != chain.Length {
-			return nil, errors.New("arc: the chain is not the one that was verified")
+			return nil, fmt.Errorf("%w: the chain is not the one that was verified", ErrUnsealable)
 		}
 	}
 	i := chain.Length + 1
@@ -124,7 +128,7 @@ func (s *Sealer) signMessage(m *mail.Message, i int) (mail.Field, error) {
 		}
 	}
 	if len(names) == 0 {
-		return mail.Field{}, errors.New("arc: nothing to sign in the header")
+		return mail.Field{}, fmt.Errorf("%w: nothing to sign in the header", ErrUnsealable)
 	}
 	text := s.head(i, " c=relaxed/relaxed;") + "\r\n h=" + strings.Join(names, "\r\n :") + ";" +
 		"\r\n bh=" + base64.StdEncoding.EncodeToString(body) + ";\r\n b="
