@@ -211,3 +211,22 @@ func TestCommitsRace(t *testing.T) {
 	}
 	runGit(t, bare, "fsck", "--strict", "--full")
 }
+
+// A process that was killed at the wrong moment leaves a lock behind, which does not last.
+func TestStaleLock(t *testing.T) {
+	_, bare := pushed(t)
+	lock := filepath.Join(bare, "refs", "heads", "main.lock")
+	write(t, bare, map[string]string{"refs/heads/main.lock": ""})
+	r := open(t, bare, Options{Timeout: 100 * time.Millisecond})
+	s := fetch(t, r)
+	if _, err := r.Commit(t.Context(), s, change(map[string]string{"ann": "x"})); err == nil {
+		t.Error("a lock of somebody who may live is broken")
+	}
+	old := time.Now().Add(-2 * staleLock)
+	if err := os.Chtimes(lock, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Commit(t.Context(), s, change(map[string]string{"ann": "x"})); err != nil {
+		t.Errorf("a stale lock: %v", err)
+	}
+}

@@ -39,14 +39,8 @@ func (s local) commit(ctx context.Context, base *Snapshot, changes []Change, l L
 	}
 	dir := commonDir(store.Filesystem().Root())
 	branch := plumbing.NewBranchReferenceName(base.Branch)
-	unlock, move, err := lockRef(ctx, dir, branch)
-	if err != nil {
+	if err := stillAt(store, branch, base); err != nil {
 		return nil, err
-	}
-	defer unlock()
-	now, err := store.Reference(branch)
-	if err != nil || now.Hash().String() != base.Version {
-		return nil, errors.Join(ErrMoved, err)
 	}
 	g, err := newGraft(base, changes)
 	if err != nil {
@@ -55,11 +49,27 @@ func (s local) commit(ctx context.Context, base *Snapshot, changes []Change, l L
 	if err := g.write(store, dir); err != nil {
 		return nil, err
 	}
+	unlock, move, err := lockRef(ctx, dir, branch)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := stillAt(store, branch, base); err != nil {
+		return nil, err
+	}
 	if err := move(g.id); err != nil {
 		return nil, err
 	}
 	follow(repository, branch, base, together(changes))
 	return g.snapshot(base, changes)
+}
+
+func stillAt(store *filesystem.Storage, branch plumbing.ReferenceName, base *Snapshot) error {
+	now, err := store.Reference(branch)
+	if err != nil || now.Hash().String() != base.Version {
+		return errors.Join(ErrMoved, err)
+	}
+	return nil
 }
 
 // commonDir returns where branches and objects are: a checkout made by git worktree has them
@@ -110,18 +120,20 @@ func lockRef(ctx context.Context, dir string, branch plumbing.ReferenceName) (un
 	return unlock, move, nil
 }
 
-// staleLock is the age at which a lock is taken to be of a process that is dead. Neither git
-// nor we hold one for more than an instant.
-const staleLock = 10 * time.Minute
+// staleLock is the age at which a lock that no living process of ours holds is taken to be of
+// a dead one. Git holds its locks for an instant.
+const staleLock = 5 * time.Second
 
 func openLock(ctx context.Context, lock string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
+		if err == nil {
+			return f, hold(f)
 		}
-		if info, err := os.Stat(lock); err == nil && time.Since(info.ModTime()) > staleLock {
-			os.Remove(lock)
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		if removeStale(lock) {
 			continue
 		}
 		select {
@@ -130,6 +142,21 @@ func openLock(ctx context.Context, lock string) (*os.File, error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// removeStale removes a stale lock, and sees that it is no other by then.
+func removeStale(lock string) bool {
+	f, err := os.OpenFile(lock, os.O_WRONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || time.Since(info.ModTime()) <= staleLock || hold(f) != nil {
+		return false
+	}
+	now, err := os.Stat(lock)
+	return err == nil && os.SameFile(info, now) && os.Remove(lock) == nil
 }
 
 // manyObjects is from where on a pack is cheaper to sync than single files.

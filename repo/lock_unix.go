@@ -1,0 +1,14 @@
+//go:build unix
+
+package repo
+
+import (
+	"os"
+	"syscall"
+)
+
+// hold marks an open lock file as one whose owner lives: the mark ends with the process. It
+// fails where another living process has it.
+func hold(f *os.File) error {
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+}
