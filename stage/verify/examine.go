@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stagecoach/mail"
+	"stagecoach/rfc/arc"
 	"stagecoach/rfc/dkim"
 	"stagecoach/rfc/dmarc"
 	"stagecoach/rfc/dns"
@@ -21,6 +22,7 @@ const (
 	iprevQueries = 12
 	spfQueries   = 30
 	dkimQueries  = 20
+	arcQueries   = 20
 	dmarcQueries = 60
 )
 
@@ -36,6 +38,7 @@ type findings struct {
 	helo     spf.Outcome
 	mailFrom spf.Outcome
 	dkim     []dkim.Result
+	arc      arc.Result // says who handed the mail on; no verdict rests on it
 	dmarc    dmarc.Result
 
 	// What vouches for the domain in From and in MAIL FROM; nil where it is not ours. From is
@@ -64,6 +67,7 @@ func (v *Verifier) examine(ctx context.Context, m *mail.Mail, author mail.Addres
 	wait.Go(func() {
 		f.dkim = dkim.Verify(ctx, m.Message, limit(x, dkimQueries), dkim.Options{Now: v.now(), MaxSignatures: maxSignatures})
 	})
+	wait.Go(func() { f.arc = arc.Verify(ctx, m.Message, limit(x, arcQueries)) })
 	// The policy does not hang on the others, so its look-ups need not wait for them.
 	wait.Go(func() { dmarc.Check(ctx, policy, author.Domain(), dmarc.Evidence{}, options) })
 	if err := wait.Wait(); err != nil {

@@ -3,9 +3,11 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"stagecoach/mail"
+	"stagecoach/rfc/arc"
 	"stagecoach/rfc/authres"
 	"stagecoach/rfc/dkim"
 	"stagecoach/rfc/dmarc"
@@ -31,6 +33,26 @@ func (f *findings) results(v *Verifier) authres.Results {
 		Method: "dmarc", Value: string(f.dmarc.Value), Comment: v.policyComment(f.dmarc),
 		Props: props("header", "from", f.author.Domain()),
 	})
+	r.Results = append(r.Results, f.arcResult())
+	return r
+}
+
+// arcResult says what became of the chain, and from where the mail came, which the first set of a
+// chain is to tell (RFC 8617 sections 6 and 7.2.2). Where a key could not be looked
+// up it says temperror, as the other methods do: that the chain had failed would be said for good
+// by the next seal.
+func (f *findings) arcResult() authres.Result {
+	r := authres.Result{Method: "arc", Value: string(f.arc.Status)}
+	switch f.arc.Status {
+	case arc.Pass:
+		r.Comment = fmt.Sprintf("i=%d", f.arc.Length)
+		r.Props = props("header", "oldest-pass", strconv.Itoa(f.arc.Oldest))
+	case arc.TempError:
+		r.Reason = "a key could not be looked up"
+	}
+	if f.ip.IsValid() {
+		r.Props = append(r.Props, props("smtp", "remote-ip", f.ip.String())...)
+	}
 	return r
 }
 
@@ -54,7 +76,7 @@ func spfResult(o spf.Outcome, property, value string) authres.Result {
 	case spf.PermError:
 		r.Reason = "the record is broken"
 	case spf.TempError:
-		r.Reason = "DNS failed"
+		r.Reason = "a key could not be looked up"
 	}
 	return r
 }

@@ -1,7 +1,7 @@
 // Package verify is the edge towards the world: mail from strangers is asked who it is.
 //
-// At RCPT it refuses what is not for us. Of each message it finds out what iprev, SPF, DKIM
-// and DMARC say, strikes out what was forged in our name, and writes the answer into the
+// At RCPT it refuses what is not for us. Of each message it finds out what iprev, SPF, DKIM,
+// DMARC and ARC say, strikes out what was forged in our name, and writes the answer into the
 // header, where every later stage and every reader finds it.
 package verify
 

@@ -134,7 +134,8 @@ func TestHeaderAndEnvelope(t *testing.T) {
 	spf=pass smtp.helo=mail.legit.example;
 	spf=pass smtp.mailfrom=lea@legit.example;
 	dkim=none;
-	dmarc=pass (p=reject dis=none) header.from=legit.example
+	dmarc=pass (p=reject dis=none) header.from=legit.example;
+	arc=none smtp.remote-ip=192.0.2.1
 Received-SPF: pass (mx.our.example: domain of lea@legit.example designates 192.0.2.1 as permitted sender)
 	client-ip=192.0.2.1;
 	envelope-from="lea@legit.example";
