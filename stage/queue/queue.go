@@ -48,8 +48,8 @@ type Courier interface {
 
 // Settings of a queue. The zero value of a field means the default.
 type Settings struct {
-	Name       string       // of this host, in reports
-	Postmaster mail.Address // author of reports
+	Name       string       // of this host, in reports; default localhost
+	Postmaster mail.Address // author of reports; default postmaster at Name
 	AuthServID string       // of the Authentication-Results that are ours; "" is Name
 
 	FirstRetry time.Duration // after the first failed attempt; default 5 minutes
@@ -82,7 +82,11 @@ func (s Settings) withDefaults() Settings {
 	set(&s.AttemptTimeout, time.Hour)
 	set(&s.Reserve, 256<<20)
 	set(&s.Ballast, 32<<20)
+	set(&s.Name, "localhost")
 	set(&s.AuthServID, s.Name)
+	if s.Postmaster.IsZero() {
+		s.Postmaster, _ = mail.NewAddress("postmaster", s.Name)
+	}
 	if s.Now == nil {
 		s.Now = time.Now
 	}

@@ -16,7 +16,7 @@ const (
 	graceAfter = 2 * time.Second       // for them to notice that they are cancelled
 	lookEvery  = 10 * time.Millisecond // between two looks at the schedule, at least
 	tickEvery  = 5 * time.Second       // between two looks at everything, at most
-	clockEvery = 10 * time.Second      // between two savings of the clock
+	clockEvery = time.Minute           // between two savings of the clock
 	auditEvery = time.Minute           // between two looks at deadlines, at most
 	auditBatch = 200                   // entries in one look at deadlines
 )
