@@ -127,6 +127,7 @@ func (w *world) forms(t *testing.T) (commands [][3]string) {
 func TestOpenRelay(t *testing.T) {
 	t.Parallel()
 	w := testWorld(t)
+	w.cheapLogin(t, annsMailbox+"@"+lab.BigMailDomain)
 	serveWith(t, w, func(c *config) { c.Verify.GreetDelay, c.Log.Level = 0, "none" })
 	if err := w.AddZone("plain.example", "@ MX 10 mx.lookout.example.\n"); err != nil {
 		t.Fatal(err)

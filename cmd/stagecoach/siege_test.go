@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/crypto/argon2"
 )
 
 // The siege: attacks on the whole running service over real sockets. What follows is what
@@ -155,6 +156,19 @@ func (w *world) login(t *testing.T, from netip.Addr) *attacker {
 		t.Fatal(r)
 	}
 	return a
+}
+
+// cheapLogin gives Ann a password hash that costs little, where a test is not about its cost
+// and logs in often. It must come before the service starts.
+func (w *world) cheapLogin(t *testing.T, targets string) {
+	t.Helper()
+	salt := []byte("sixteen octets..")
+	hash := argon2.IDKey([]byte(w.password), salt, 1, 1<<10, 1, 32)
+	text := func(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
+	user := fmt.Sprintf(`{"targets":[%q],"password":"$argon2id$v=19$m=1024,t=1,p=1$%s$%s"}`, targets, text(salt), text(hash))
+	if err := os.WriteFile(w.path("users/ann"), []byte(user), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A lockedBuffer takes a log that is read while it is written.
