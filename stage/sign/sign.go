@@ -31,7 +31,8 @@ type Key struct {
 //     everything that it lets in.
 //
 // So mail that is forwarded passes unsigned, also where it claims a domain of ours: it keeps the
-// signature that it came with, and our key never lends it trust. What is ours is signed with the
+// signature that it came with, and our key never lends it trust. A Seal on it says what our
+// verifier found, also where that is bad. What is ours is signed with the
 // keys of the author's domain itself, so that DMARC aligns; a sub-domain has its own keys.
 //
 // With All the stage signs everything that has one From field, and stands where only trusted
@@ -39,6 +40,7 @@ type Key struct {
 type Signer struct {
 	Keys     map[string][]Key // by domain, in lower-case A-labels
 	All      string           // the domain that signs what is not ours; "" for none
+	Seal     *Seal            // of what is forwarded; nil for none
 	Fields   []string         // to sign when present; nil means dkim.DefaultFields
 	Lifetime time.Duration    // from t= to x=; 0 means neither
 	Now      func() time.Time // default time.Now
@@ -54,6 +56,11 @@ func (s *Signer) Check() error {
 		return fmt.Errorf("sign: no key for %s", s.All)
 	}
 	probe := mail.NewMessage([]byte("From: postmaster@example.org\r\n\r\n"))
+	if s.Seal != nil {
+		if err := s.Seal.check(); err != nil {
+			return err
+		}
+	}
 	for domain, keys := range s.Keys {
 		if len(keys) == 0 {
 			return fmt.Errorf("sign: no key for %s", domain)
@@ -65,9 +72,9 @@ func (s *Signer) Check() error {
 	return nil
 }
 
-// Handle signs m when it is ours, and passes it on. A mail whose From makes no sense is passed
-// on unsigned; a body that cannot be read, or a key that fails, is trouble of ours, and the
-// mail stays with the caller.
+// Handle signs m when it is ours, seals it when it is not, and passes it on. A mail whose From
+// makes no sense is passed on unsigned; a body that cannot be read, or a key that fails, is
+// trouble of ours, and the mail stays with the caller.
 func (s *Signer) Handle(ctx context.Context, m *mail.Mail) error {
 	if domain := s.domainFor(m); domain != "" {
 		fields, err := dkim.Sign(m.Message, s.signers(domain)...)
@@ -78,6 +85,8 @@ func (s *Signer) Handle(ctx context.Context, m *mail.Mail) error {
 		default:
 			m.Message.Header.Prepend(fields...)
 		}
+	} else if err := s.seal(m); err != nil {
+		return err
 	}
 	return s.Next.Handle(ctx, m)
 }
