@@ -160,12 +160,15 @@ func (w *world) login(t *testing.T, from netip.Addr) *attacker {
 
 // cheapLogin gives Ann a password hash that costs little, where a test is not about its cost
 // and logs in often. It must come before the service starts.
-func (w *world) cheapLogin(t *testing.T, targets string) {
+func (w *world) cheapLogin(t *testing.T, target string) { w.loginOfCost(t, target, 1<<10) }
+
+// loginOfCost gives Ann a password hash that takes so many KiB.
+func (w *world) loginOfCost(t *testing.T, target string, memory uint32) {
 	t.Helper()
 	salt := []byte("sixteen octets..")
-	hash := argon2.IDKey([]byte(w.password), salt, 1, 1<<10, 1, 32)
+	hash := argon2.IDKey([]byte(w.password), salt, 1, memory, 1, 32)
 	text := func(b []byte) string { return base64.RawStdEncoding.EncodeToString(b) }
-	user := fmt.Sprintf(`{"targets":[%q],"password":"$argon2id$v=19$m=1024,t=1,p=1$%s$%s"}`, targets, text(salt), text(hash))
+	user := fmt.Sprintf(`{"targets":[%q],"password":"$argon2id$v=19$m=%d,t=1,p=1$%s$%s"}`, target, memory, text(salt), text(hash))
 	if err := os.WriteFile(w.path("users/ann"), []byte(user), 0o600); err != nil {
 		t.Fatal(err)
 	}
