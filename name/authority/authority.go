@@ -59,7 +59,16 @@ func (a *Authority) Load(ctx context.Context) error {
 		a.Log = slog.New(slog.DiscardHandler)
 	}
 	a.now.Store(&world{zones: Zones{}, keys: Keys{}})
-	return a.Reload(ctx)
+	if err := a.Reload(ctx); err != nil {
+		return err
+	}
+	if h, ok := a.Repo.(historian); ok {
+		// Nobody reads this world yet. Without the journal secondaries get whole zones.
+		if err := a.now.Load().remember(ctx, h); err != nil {
+			a.Log.Warn("authority: no journal", "err", err)
+		}
+	}
+	return nil
 }
 
 // Reload reads the repository again, if it has changed. After an error all stays as it was.
@@ -80,17 +89,18 @@ func (a *Authority) pull(ctx context.Context) error {
 	if a.failing.Swap(false) {
 		a.Log.Info("authority: the repository can be read again")
 	}
-	a.install(s)
+	a.install(s, nil)
 	return nil
 }
 
-// install puts a snapshot into service and tells the secondaries what is new.
-func (a *Authority) install(s *repo.Snapshot) {
+// install puts a snapshot into service and tells the secondaries what is new. ready are files
+// that have been read already, by zone.
+func (a *Authority) install(s *repo.Snapshot, ready map[string]*servedFile) {
 	old := a.now.Load()
 	if old.snapshot != nil && old.snapshot.Version == s.Version {
 		return
 	}
-	w := old.next(s, a.Signing, a.clock())
+	w := old.next(s, ready, a.Signing, a.clock())
 	a.now.Store(w)
 	for _, p := range w.problems {
 		a.Log.Warn("authority: "+p.String(), "version", s.Version)

@@ -394,3 +394,31 @@ func TestTransfersOut(t *testing.T) {
 		t.Errorf("dig IXFR: %v\n%s", err, out)
 	}
 }
+
+// A server that has just started knows the changes from the history of the repository.
+func TestIncrementsAfterRestart(t *testing.T) {
+	first, at, _, bare := start(t, testFiles)
+	up := client(at, dns.TCP, keyNamed(t, "personal._update.example"))
+	old, _ := first.Zone("example")
+	for i := range 3 {
+		m := dns.NewUpdate("example")
+		m.Insert(rrs(t, fmt.Sprintf("i%d.example. 300 TXT u", i)))
+		if err := dns.Do(t.Context(), up, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := repo.Open(bare, repo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &Authority{Repo: r}
+	if err := again.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	port := listenAt(t, "127.0.0.1:0", again, again.Key)
+	c := client(netip.AddrPortFrom(at.Addr(), port), dns.TCP, keyNamed(t, "second._transfer.example"))
+	got, err := c.Transfer(t.Context(), "example", old.SOA())
+	if err != nil || got.Whole() || len(got.Changes) != 3 || len(got.Changes[0].Come) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

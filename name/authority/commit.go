@@ -95,13 +95,13 @@ func (a *Authority) work(ctx context.Context, batch []*updateJob) {
 	}()
 	for {
 		w := a.now.Load()
-		changes := a.planAll(w, batch)
+		changes, files := a.planAll(w, batch)
 		if len(changes) == 0 {
 			return
 		}
 		s, err := a.Repo.Commit(ctx, w.snapshot, changes...)
 		if err == nil {
-			a.install(s)
+			a.install(s, files)
 			return
 		}
 		a.Log.Warn("authority: commit failed", "updates", len(changes), "err", err)
@@ -115,8 +115,9 @@ func (a *Authority) work(ctx context.Context, batch []*updateJob) {
 	}
 }
 
-// planAll sets the codes of the jobs and returns their commits, each on top of the last.
-func (a *Authority) planAll(w *world, batch []*updateJob) []repo.Change {
+// planAll sets the codes of the jobs and returns their commits, each on top of the last, and
+// the files that come of them, by zone.
+func (a *Authority) planAll(w *world, batch []*updateJob) ([]repo.Change, map[string]*servedFile) {
 	var changes []repo.Change
 	files := map[string]*servedFile{}
 	for _, j := range batch {
@@ -140,7 +141,7 @@ func (a *Authority) planAll(w *world, batch []*updateJob) []repo.Change {
 			files[j.zone] = after
 		}
 	}
-	return changes
+	return changes, files
 }
 
 // plan returns the commit for an UPDATE and the file after it, or nil and the code to answer
@@ -166,7 +167,7 @@ func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change,
 		a.Log.Warn("authority: an UPDATE that would break the zone was refused", "zone", f.zone.Name, "key", r.Key.Name, "err", err)
 		return nil, nil, dns.RcodeRefused
 	}
-	parsed, err := f.parsed.edit(d, serial)
+	parsed, err := f.parsed.edit(d, serial, after)
 	if err != nil {
 		a.Log.Error("authority: UPDATE", "err", err)
 		return nil, nil, dns.RcodeServerFailure

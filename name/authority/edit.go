@@ -18,13 +18,9 @@ func (d delta) empty() bool { return len(d.gone)+len(d.come) == 0 }
 
 // edit returns the file with the change made and the serial set: records that go take their
 // lines with them, records that come stand behind those of the same name or at the end, and
-// all else stays as it was. What cannot be done so is written anew, in the form of the
+// all else stays as it was. want is the zone that must come out, by after. What cannot be done so is written anew, in the form of the
 // reference.
-func (f *zoneFile) edit(d delta, serial uint32) (*zoneFile, error) {
-	want, err := f.after(d, serial)
-	if err != nil {
-		return nil, err
-	}
+func (f *zoneFile) edit(d delta, serial uint32, want *Zone) (*zoneFile, error) {
 	if back := f.read(f.apply(d, serial), want); back != nil {
 		return back, nil
 	}

@@ -61,7 +61,12 @@ func (a *Authority) raise(ctx context.Context, w *world, f *servedFile) error {
 	if f.stale {
 		return errStale
 	}
-	next, err := f.parsed.edit(delta{}, nextSerial(f.zone.Serial(), a.clock()))
+	serial := nextSerial(f.zone.Serial(), a.clock())
+	want, err := f.parsed.after(delta{}, serial)
+	if err != nil {
+		return err
+	}
+	next, err := f.parsed.edit(delta{}, serial, want)
 	if err != nil {
 		return err
 	}
@@ -75,7 +80,7 @@ func (a *Authority) raise(ctx context.Context, w *world, f *servedFile) error {
 	if err != nil {
 		return err
 	}
-	a.install(s)
+	a.install(s, nil)
 	return nil
 }
 

@@ -49,7 +49,7 @@ const maxJournal = 4 << 20
 
 // next makes the world of another snapshot. Files that are the same stay as they are; a zone
 // whose file is broken stays as it was.
-func (w *world) next(s *repo.Snapshot, signing *Signing, now time.Time) *world {
+func (w *world) next(s *repo.Snapshot, ready map[string]*servedFile, signing *Signing, now time.Time) *world {
 	n := &world{snapshot: s, signing: signing, zones: Zones{}, keys: Keys{}, files: map[string]*servedFile{}, journal: map[string][]change{}}
 	for _, name := range s.Names() {
 		switch kind, zone := kindOf(name); kind {
@@ -58,7 +58,7 @@ func (w *world) next(s *repo.Snapshot, signing *Signing, now time.Time) *world {
 		case grantFile:
 			n.problems = append(n.problems, n.grants.add(name, zone, string(s.Files[name]))...)
 		case zoneText:
-			n.load(w, name, zone, string(s.Files[name]), now)
+			n.load(w, ready[zone], name, zone, string(s.Files[name]), now)
 		case noFile:
 			if !strings.Contains(name, "/") {
 				n.problems = append(n.problems, Problem{File: name, Warning: true, Text: "the name of the file is no domain name"})
@@ -92,18 +92,13 @@ func kindOf(name string) (fileKind, string) {
 }
 
 // load puts one zone into service, or leaves the last good one there.
-func (n *world) load(w *world, name, zone, text string, now time.Time) {
+func (n *world) load(w *world, ready *servedFile, name, zone, text string, now time.Time) {
 	old := w.files[zone]
 	if old != nil && old.name == name && old.text == text {
 		n.serve(zone, old, w)
 		return
 	}
-	f, problems := parseFile(name, zone, text)
-	fresh := &servedFile{name: name, text: text, parsed: f, since: now}
-	var err error
-	if !fatal(problems) {
-		fresh.zone, problems, err = f.build(problems)
-	}
+	fresh, problems, err := read(ready, name, zone, text, now)
 	if err == nil && !fatal(problems) && old != nil && dns.SerialNewer(old.zone.Serial(), fresh.zone.Serial()) {
 		problems = append(problems, Problem{File: name, Text: fmt.Sprintf(
 			"the serial went back from %d to %d", old.zone.Serial(), fresh.zone.Serial())})
@@ -130,6 +125,22 @@ func (n *world) load(w *world, name, zone, text string, now time.Time) {
 	if old != nil {
 		n.record(zone, diff(old.signed, fresh.signed))
 	}
+}
+
+// read makes a file of its text, unless it is ready.
+func read(ready *servedFile, name, zone, text string, now time.Time) (*servedFile, []Problem, error) {
+	if ready != nil && ready.name == name && ready.text == text {
+		f := *ready
+		f.since = now
+		return &f, nil, nil
+	}
+	f := &servedFile{name: name, text: text, since: now}
+	var problems []Problem
+	var err error
+	if f.parsed, problems = parseFile(name, zone, text); !fatal(problems) {
+		f.zone, problems, err = f.parsed.build(problems)
+	}
+	return f, problems, err
 }
 
 // sign makes what is served of the zone.
