@@ -52,6 +52,7 @@ type signOptions struct {
 	Keys       []string `toml:"keys" name:"dkim-key" help:"More keys, to sign with all of them: SELECTOR=FILE (PEM, mode 0600)." placeholder:"SELECTOR=FILE"`
 	Fields     string   `toml:"fields" help:"Header fields to sign, as from:to:subject (default: those of RFC 6376 section 5.4, over-signed)." placeholder:"A:B:C"`
 	Expire     Duration `toml:"expire" help:"How long a signature is good for; 0 for ever." default:"0s"`
+	Seal       bool     `toml:"seal" help:"Seal forwarded mail with ARC." default:"true" negatable:""`
 }
 
 type forwardOptions struct {

@@ -153,8 +153,9 @@ func (p *process) filter(next mail.Handler) *filter.Filter {
 	return &filter.Filter{Next: next}
 }
 
-// signer makes the stage that signs for every domain that is hosted.
-func (p *process) signer(domains []string, o signOptions, folder string, all string, next mail.Handler) (*sign.Signer, error) {
+// signer makes the stage that signs for every domain that is hosted, and seals under our own what
+// the verifier of this name has let in.
+func (p *process) signer(domain, verifier string, domains []string, o signOptions, folder string, all string, next mail.Handler) (*sign.Signer, error) {
 	o.PrivateKey.warn(p.log, "--private-key")
 	keys, err := signingKeys(o, folder)
 	if err != nil {
@@ -167,6 +168,9 @@ func (p *process) signer(domains []string, o signOptions, folder string, all str
 	if o.Fields != "" {
 		s.Fields = strings.Split(o.Fields, ":")
 	}
+	if o.Seal {
+		s.Seal = p.seal(domain, verifier, keys)
+	}
 	for _, d := range domains {
 		s.Keys[d] = keys
 		for _, k := range keys {
@@ -178,6 +182,17 @@ func (p *process) signer(domains []string, o signOptions, folder string, all str
 		}
 	}
 	return s, s.Check()
+}
+
+// seal returns the seal with the first RSA key, as receivers know no other kind in ARC.
+func (p *process) seal(domain, verifier string, keys []sign.Key) *sign.Seal {
+	for _, k := range keys {
+		if _, ok := k.Private.Public().(*rsa.PublicKey); ok {
+			return &sign.Seal{AuthServID: verifier, Domain: domain, Selector: k.Selector, Key: k.Private}
+		}
+	}
+	p.log.Warn("forwarded mail is not sealed with ARC: there is no RSA key")
+	return nil
 }
 
 // newReturnPath makes what rewrites senders for forwarding, and finds them again. Without a

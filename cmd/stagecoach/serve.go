@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -84,7 +85,7 @@ func serve(p *process, c *config) error {
 	if err != nil {
 		return err
 	}
-	signer, err := p.signer(accounts.Book().Domains(), c.Sign, c.State, "", p.obs.stage("queue", false, q))
+	signer, err := p.signer(c.Domain, cmp.Or(c.Queue.AuthServID, c.Name), accounts.Book().Domains(), c.Sign, c.State, "", p.obs.stage("queue", false, q))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -145,7 +146,8 @@ type signerCmd struct {
 	Inner           innerOptions `embed:""`
 	Sign            signOptions  `embed:""`
 	Limits          limitOptions `embed:""`
-	OnlyOurs        bool         `help:"Sign only mail whose From is in the domain and which was submitted by a user, instead of all that comes."`
+	OnlyOurs        bool         `help:"Sign only mail whose From is in the domain and which was submitted by a user, instead of all that comes. Then mail from the world may pass here too, and is sealed."`
+	AuthServID      string       `name:"authserv-id" help:"Name of the verifier whose findings are sealed (default: our name)." placeholder:"HOST"`
 	Spool           string       `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
 	Serving         runOptions   `embed:""`
 }
@@ -171,7 +173,7 @@ func (c signerCmd) Run(ctx context.Context) error {
 		if c.OnlyOurs {
 			all = ""
 		}
-		s, err := p.signer([]string{c.Domain}, c.Sign, "", all, next)
+		s, err := p.signer(c.Domain, cmp.Or(c.AuthServID, c.Name), []string{c.Domain}, c.Sign, "", all, next)
 		if err != nil {
 			return err
 		}
