@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,12 +17,11 @@ import (
 // An ear takes NOTIFYs and tells of them.
 type ear struct {
 	heard chan string
-	deaf  int // so many are not answered
+	deaf  atomic.Int32 // so many are not answered
 }
 
 func (e *ear) Serve(_ context.Context, r *dns.Request, send func(*dns.Msg) error) error {
-	if e.deaf > 0 {
-		e.deaf--
+	if e.deaf.Add(-1) >= 0 {
 		return send(dns.NewResponse(r.Msg, dns.RcodeServerFailure))
 	}
 	e.heard <- fmt.Sprintf("%s %d %s", dns.Host(r.Msg.Question[0].Name), r.Msg.Answer[0].(*dns.SOARecord).Serial, r.Key.Name)
@@ -55,7 +55,8 @@ func listenAt(t *testing.T, address string, h dns.Handler, keys func(string) (dn
 func TestNotifiesSecondaries(t *testing.T) {
 	name := "127.0.0.1.127.0.0.2._transfer.one."
 	key := keyNamed(t, name)
-	signed, plain := &ear{heard: make(chan string, 9), deaf: 1}, &ear{heard: make(chan string, 9)}
+	signed, plain := &ear{heard: make(chan string, 9)}, &ear{heard: make(chan string, 9)}
+	signed.deaf.Store(1)
 	keys := func(n string) (dns.Key, bool) { return key, n == name }
 	port := listenAt(t, "127.0.0.2:0", signed, keys)
 	listenAt(t, fmt.Sprintf("127.0.0.3:%d", port), plain, nil)

@@ -169,6 +169,6 @@ func readTSIG(wire []byte, start, data int) (*tsig, error) {
 	if len(rest) != 6+other {
 		return nil, malformed
 	}
-	t.other = rest[6:]
+	t.other = append([]byte(nil), rest[6:]...)
 	return t, nil
 }
