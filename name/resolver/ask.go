@@ -37,7 +37,9 @@ func (j *job) ask(c *cut, k key, p *path) (*said, error) {
 		s, err := j.r.classify(m, c, k)
 		if err != nil {
 			j.r.count.lame.Add(1)
-			j.r.hosts.lame(a, c.zone, m)
+			if p.key == k { // of a name in between, it may only be that server's ignorance
+				j.r.hosts.lame(a, c.zone, m)
+			}
 			j.note(c.zone, "%s is of no use for %s: %v", a, c.zone, err)
 			last = fail(j.problem(err).code, "%s, for %s: %v", a, c.zone, err)
 			continue

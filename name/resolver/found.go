@@ -75,6 +75,19 @@ func (f *found) expires() time.Time { return f.stored.Add(f.ttl) }
 // limitTTL shortens what f may live.
 func (f *found) limitTTL(d time.Duration) { f.ttl = min(f.ttl, max(d, 0)) }
 
+// stamp gives the records the TTL that the whole has left.
+func (f *found) stamp() {
+	if f.stale || f.made {
+		return
+	}
+	left := uint32(max(time.Until(f.expires()), 0) / time.Second)
+	for _, rrs := range [][]dns.RR{f.answer, f.authority} {
+		for _, rr := range rrs {
+			rr.Header().Ttl = left
+		}
+	}
+}
+
 // target returns where an alias leads from name, and the CNAME that says so, made where it is
 // a DNAME that does. ok is false for a name that gets too long (RFC 6672 section 2.2).
 func (f *found) target(name string) (to string, cname *dns.CNAMERecord, ok bool) {

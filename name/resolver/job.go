@@ -73,12 +73,17 @@ const bogusTries = 3
 
 // lookup finds one step of an answer and validates it, unless the client wants no checking.
 func (j *job) lookup(k key, p *path) (*found, error) {
+	var bad *problem
 	for try := 1; ; try++ {
 		f, err := j.raw(k, p)
-		if err != nil {
+		switch {
+		case err != nil && bad != nil: // no other server says anything
+			j.r.fails(k, bad)
+			return nil, bad
+		case err != nil:
 			return nil, err
-		}
-		if j.cd || f.security != Unchecked {
+		case j.cd || f.security != Unchecked:
+			f.stamp()
 			return f, nil
 		}
 		if err := j.validate(f, k, p); err != nil {
@@ -86,11 +91,12 @@ func (j *job) lookup(k key, p *path) (*found, error) {
 		}
 		if f.security != Bogus {
 			j.r.keep(f)
+			f.stamp()
 			return f, nil
 		}
 		j.note(f.zone, "%s %s from %s is bogus: %s", k.name, dns.TypeName(k.t), f.from, f.why.Text)
+		bad = &problem{code: f.why.Code, text: f.why.Text, bogus: true}
 		if try == bogusTries || !j.shun(f) {
-			bad := &problem{code: f.why.Code, text: f.why.Text, bogus: true}
 			j.r.fails(k, bad)
 			return nil, bad
 		}

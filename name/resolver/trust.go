@@ -69,8 +69,12 @@ func (j *job) descend(above *trust, name string, p *path) (*trust, error) {
 		return t, nil
 	}
 	k := key{name, dns.TypeDS}
+	var bad *found
 	for try := 1; ; try++ {
 		f, err := j.raw(k, p)
+		if err != nil && bad != nil {
+			return j.judge(bad, name, above, p)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -84,6 +88,7 @@ func (j *job) descend(above *trust, name string, p *path) (*trust, error) {
 		}
 		if f.security == Bogus && try < bogusTries && j.shun(f) {
 			j.forget(f, k)
+			bad = f
 			continue
 		}
 		return j.judge(f, name, above, p)
@@ -190,6 +195,10 @@ func (j *job) keysOf(zone string, digests []*dns.DSRecord, until *time.Time, p *
 	k := key{zone, dns.TypeDNSKEY}
 	for try := 1; ; try++ {
 		f, err := j.raw(k, p)
+		if err != nil && try > 1 { // no other server says anything
+			t.until = time.Now().Add(time.Second)
+			break
+		}
 		if err != nil {
 			return nil, err
 		}

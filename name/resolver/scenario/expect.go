@@ -111,7 +111,7 @@ func (s *stage) times(words []string) int {
 				fits = fits && a.tcp == (w == "tcp")
 			case i == 0 && w != "*":
 				fits = fits && a.name == dns.Canonical(w)
-			case i == 1:
+			case i == 1 && w != "*":
 				fits = fits && dns.TypeName(a.t) == w
 			}
 		}

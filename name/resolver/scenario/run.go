@@ -54,7 +54,6 @@ type stage struct {
 	asked []asked // by the resolver for the last question
 	log   []asked // since the beginning
 	took  time.Duration
-	dump  string
 }
 
 type question struct {

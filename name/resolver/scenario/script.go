@@ -188,7 +188,17 @@ var actions = map[string]func(t *turn, words []string){
 		z := t.w.zones[dns.Canonical(words[0])]
 		(&answer{z: z, r: t.r, secure: true}).deny(dns.Canonical(words[1]))
 	},
-	// keep TYPE: leaves nothing in the authority section but records of a type and their signatures
+	// rename FROM TO: gives the records of one name another, as if from a wildcard
+	"rename": func(t *turn, words []string) {
+		for _, s := range t.sections() {
+			for _, rr := range *s {
+				if dns.Canonical(rr.Header().Name) == dns.Canonical(words[0]) {
+					rr.Header().Name = dns.Canonical(words[1])
+				}
+			}
+		}
+	},
+	// strip TYPE: takes out the records of a type, and their signatures
 	"strip": func(t *turn, words []string) {
 		typ, ok := dns.ParseType(words[0])
 		if !ok {
