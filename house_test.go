@@ -44,6 +44,10 @@ name/authority   : repo rfc/dns
 name/resolver    : rfc/dns
 name/cert        : rfc/dns rfc/fortuna
 name/resolver/scenario : name/resolver rfc/dns rfc/dns/dnstest
+tool/mime        : mail
+tool/compose     : mail tool/mime
+tool/generate    : mail tool/mime
+tool/trace       : mail
 lab              : *
 lab/peer         :
 lab/load         : *
@@ -52,7 +56,7 @@ cmd/stagecoach   : *
 `
 
 // testsToo are the rooms that any test may import.
-var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "stage/stagetest"}
+var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "stage/stagetest", "tool/generate"}
 
 // A test of certificates may besides run the name server that holds them.
 var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}}
