@@ -1,0 +1,269 @@
+package cert
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// An authority is the ACME server (RFC 8555) as an Issuer sees it.
+type authority struct {
+	issuer *Issuer
+	client *acme.Client
+
+	mu      sync.Mutex
+	account acme.Account
+	until   time.Time // it has asked not to be asked before
+}
+
+// What a response of an ACME server may have, and how often an order is looked at.
+const (
+	maxResponse = 1 << 20
+	pollOrder   = time.Second
+	maxOrder    = 10 * time.Minute
+)
+
+func newAuthority(i *Issuer) *authority {
+	a := &authority{issuer: i}
+	base := http.DefaultClient
+	if i.HTTP != nil {
+		base = i.HTTP
+	}
+	c := *base
+	c.Transport = &listener{authority: a, next: c.Transport}
+	if c.Timeout == 0 {
+		c.Timeout = time.Minute
+	}
+	a.client = &acme.Client{
+		Directory: i.Directory, HTTPClient: &c, UserAgent: "stagecoach", PollInterval: pollOrder, PollTimeout: maxOrder,
+	}
+	return a
+}
+
+// A listener bounds responses and hears when the server wants to be left alone.
+type listener struct {
+	authority *authority
+	next      http.RoundTripper
+}
+
+func (l *listener) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := l.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	resp, err := next.RoundTrip(r)
+	if err != nil {
+		return resp, err
+	}
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+		l.authority.heed(resp.Header.Get("Retry-After"))
+	}
+	resp.Body = &limited{io.LimitReader(resp.Body, maxResponse), resp.Body}
+	return resp, nil
+}
+
+type limited struct {
+	io.Reader
+	io.Closer
+}
+
+// heed remembers a Retry-After (RFC 9110 section 10.2.3), of no more than a week.
+func (a *authority) heed(after string) {
+	now := a.issuer.now()
+	at, err := http.ParseTime(after)
+	if seconds, e := strconv.ParseUint(after, 10, 31); e == nil {
+		at, err = now.Add(time.Duration(seconds)*time.Second), nil
+	}
+	if err != nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if limit := now.Add(week); at.After(limit) {
+		at = limit
+	}
+	a.until = later(a.until, at)
+}
+
+func (a *authority) notBefore() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.until
+}
+
+// obtain orders a certificate for the request of a job and returns it, leaf first. old is the
+// one that it replaces, nil for none.
+func (a *authority) obtain(ctx context.Context, j *job, old *x509.Certificate) ([]*x509.Certificate, error) {
+	account, err := a.accountNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	order, err := a.open(ctx, account, j, old)
+	if err != nil {
+		return nil, a.lost(err)
+	}
+	chain, err := a.fulfil(ctx, account, j, order)
+	if err != nil && ctx.Err() == nil && isFinal(err) {
+		j.memory.Order = "" // it is over; the next try makes another
+	}
+	return chain, a.lost(err)
+}
+
+// errOver is an order that came to a bad end.
+var errOver = errors.New("the order failed")
+
+// isFinal reports whether trying the same order again cannot help.
+func isFinal(err error) bool {
+	var p acme.Problem
+	return errors.Is(err, errOver) || errors.As(err, &p) && p.Status/100 == 4 && p.Type != acme.ProblemTypeRateLimited
+}
+
+// lost forgets the account where the server does not know it any more.
+func (a *authority) lost(err error) error {
+	var p acme.Problem
+	if errors.As(err, &p) && p.Type == acme.ProblemTypeAccountDoesNotExist {
+		a.mu.Lock()
+		a.account = acme.Account{}
+		a.mu.Unlock()
+	}
+	return err
+}
+
+// open takes up the order that is remembered, or makes one and remembers that, before and
+// after: so whenever we are killed, no restart makes another before its time.
+func (a *authority) open(ctx context.Context, account acme.Account, j *job, old *x509.Certificate) (acme.Order, error) {
+	m, i := j.memory, a.issuer
+	if m.Order != "" {
+		order, err := a.client.GetOrder(ctx, account, acme.Order{Location: m.Order})
+		order.Location = m.Order
+		if err == nil && order.Status != acme.StatusInvalid {
+			return order, nil
+		}
+		if err != nil && !isFinal(err) {
+			return order, fmt.Errorf("taking up the order: %w", err)
+		}
+		m.Order = ""
+	}
+	now := i.now()
+	if at := j.permitted(now); at.After(now) { // it was an order to be taken up that brought us here
+		return acme.Order{}, fmt.Errorf("the order before the restart failed; the next one may be made at %s", at.Format(time.RFC3339))
+	}
+	m.Tries++
+	m.Next = now.Add(failurePause(m.Tries, true))
+	m.Error = "an order was begun and did not end"
+	m.Orders = append(m.Orders, now)
+	if err := m.save(); err != nil {
+		return acme.Order{}, err
+	}
+	asked := acme.Order{}
+	for _, name := range j.request.names {
+		asked.Identifiers = append(asked.Identifiers, acme.Identifier{Type: "dns", Value: name})
+	}
+	order, err := a.newOrder(ctx, account, asked, old)
+	if err != nil {
+		return order, fmt.Errorf("ordering: %w", err)
+	}
+	m.Order = order.Location
+	return order, m.save()
+}
+
+// newOrder says which certificate is replaced (RFC 9773 section 5), and leaves that out where
+// the server does not like it.
+func (a *authority) newOrder(ctx context.Context, account acme.Account, asked acme.Order, old *x509.Certificate) (acme.Order, error) {
+	dir, err := a.client.GetDirectory(ctx)
+	if err != nil {
+		return asked, err
+	}
+	if old != nil && dir.RenewalInfo != "" && len(old.AuthorityKeyId) > 0 {
+		with := asked
+		if with.Replaces, err = acme.ARIUniqueIdentifier(old); err == nil {
+			order, err := a.client.NewOrder(ctx, account, with)
+			var p acme.Problem
+			if err == nil || !errors.As(err, &p) || p.Status/100 != 4 || p.Type == acme.ProblemTypeRateLimited {
+				return order, err
+			}
+		}
+	}
+	return a.client.NewOrder(ctx, account, asked)
+}
+
+// fulfil takes an order from wherever it is to its certificate.
+func (a *authority) fulfil(ctx context.Context, account acme.Account, j *job, order acme.Order) ([]*x509.Certificate, error) {
+	var err error
+	if order.Status == acme.StatusPending {
+		if err := a.prove(ctx, account, j, order); err != nil {
+			return nil, err
+		}
+		location := order.Location
+		if order, err = a.client.GetOrder(ctx, account, order); err != nil {
+			return nil, fmt.Errorf("looking at the order: %w", err)
+		}
+		order.Location = location
+	}
+	switch order.Status {
+	case acme.StatusValid:
+	case acme.StatusInvalid:
+		return nil, fmt.Errorf("%w: %w", errOver, problemOf(order))
+	default: // FinalizeOrder takes one in processing up, too
+		if order, err = a.client.FinalizeOrder(ctx, account, order, j.request.der); err != nil {
+			return nil, fmt.Errorf("finishing the order: %w", err)
+		}
+	}
+	chains, err := a.client.GetCertificateChain(ctx, account, order.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the certificate: %w", err)
+	}
+	return parseChain(chains[0].ChainPEM)
+}
+
+func problemOf(o acme.Order) error {
+	if o.Error == nil {
+		return errors.New("the authority gave no reason")
+	}
+	return *o.Error
+}
+
+// window asks when the authority would have a certificate renewed (RFC 9773 section 4). Our
+// time within its window is chosen once.
+func (a *authority) window(ctx context.Context, c *x509.Certificate, before window) window {
+	now := a.issuer.now()
+	w := window{Serial: c.SerialNumber.Text(16), Again: now.Add(longest)}
+	if before.Serial == w.Serial {
+		w = before
+		w.Again = now.Add(6 * time.Hour)
+	}
+	if len(c.AuthorityKeyId) == 0 || c.Subject.String() == c.Issuer.String() {
+		return w
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	info, err := a.client.GetRenewalInfo(ctx, c)
+	if err != nil || !info.SuggestedWindow.End.After(info.SuggestedWindow.Start) {
+		return w // without it the life of the certificate counts
+	}
+	w.Again = now.Add(6 * time.Hour) // RFC 9773 section 4.3 for servers that do not say
+	if info.RetryAfter != nil {
+		w.Again = later(now.Add(time.Minute), *info.RetryAfter)
+		if limit := now.Add(longest); w.Again.After(limit) {
+			w.Again = limit
+		}
+	}
+	start, end := info.SuggestedWindow.Start, info.SuggestedWindow.End
+	if !start.Equal(w.Start) || !end.Equal(w.End) {
+		w.Start, w.End = start, end
+		w.At = start.Add(rand.N(end.Sub(start)))
+		if info.ExplanationURL != "" {
+			a.issuer.Log.Info("issuer: the authority explains when to renew", "url", info.ExplanationURL)
+		}
+	}
+	return w
+}
