@@ -17,8 +17,8 @@ import (
 	"stagecoach/rfc/dns"
 )
 
-// Signing says how zones are signed (RFC 4033 to 4035): with NSEC and ECDSA P-256, by one key
-// (CSK) or, with Split, by a KSK and a ZSK that is rolled over.
+// Signing says how zones are signed (RFC 4033 to 4035): with ECDSA P-256, by one key (CSK) or,
+// with Split, by a KSK and a ZSK that is rolled over.
 type Signing struct {
 	// Dir holds the private keys, one file a zone, and what was signed last. Keys are made as
 	// they are needed. Nobody else may read it; it does not belong into the repository.
@@ -27,6 +27,9 @@ type Signing struct {
 	Skip []string
 	// Split gives new zones a KSK and a ZSK in place of one CSK.
 	Split bool
+	// NSEC3 proves what does not exist by hashes of names, without iterations and salt (RFC
+	// 5155, RFC 9276), in place of NSEC.
+	NSEC3 bool
 	// Roll is how long a ZSK signs before the next one does; 0 is 90 days.
 	Roll time.Duration
 }
@@ -70,9 +73,11 @@ func (s *Signing) sign(z, before *Zone, now time.Time) (signed *Zone, at int64, 
 	if err := j.use(keys, z.soa); err != nil {
 		return nil, 0, err
 	}
-	out, err := j.prepare(z)
-	if err != nil {
-		return nil, 0, err
+	out := j.prepare(z)
+	if s.NSEC3 {
+		addNSEC3(out, z)
+	} else {
+		addNSEC(out, z)
 	}
 	if err := j.signAll(out); err != nil {
 		return nil, 0, err
@@ -154,8 +159,8 @@ func (r repeatable) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 	return r.PrivateKey.Sign(nil, digest, opts)
 }
 
-// prepare copies the zone and adds keys and the NSEC chain (RFC 4035 section 2.3).
-func (j *signJob) prepare(z *Zone) (*Zone, error) {
+// prepare copies the zone and adds the keys.
+func (j *signJob) prepare(z *Zone) *Zone {
 	out := &Zone{Name: z.Name, soa: z.soa, names: z.names, nodes: make(map[string]*node, len(z.nodes))}
 	for name, n := range z.nodes {
 		out.nodes[name] = &node{name: name, sets: slices.Clone(n.sets), cut: n.cut}
@@ -167,33 +172,7 @@ func (j *signJob) prepare(z *Zone) (*Zone, error) {
 	for _, rr := range j.published {
 		apex.add(rr)
 	}
-	ttl := min(z.soa.Hdr.Ttl, z.soa.Minttl) // RFC 9077
-	var chain []*node
-	for _, name := range z.names {
-		if n := out.nodes[name]; len(n.sets) > 0 && (n.cut == nil || z.nodes[name] == n.cut) {
-			chain = append(chain, n)
-		}
-	}
-	for i, n := range chain {
-		n.add(&dns.NSECRecord{
-			Hdr:        dns.Header{Name: n.name, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: ttl},
-			NextDomain: chain[(i+1)%len(chain)].name,
-			TypeBitMap: bitmap(n),
-		})
-	}
-	return out, nil
-}
-
-// bitmap returns the types at a name: at a delegation those of the parent's side.
-func bitmap(n *node) []uint16 {
-	types := []uint16{dns.TypeRRSIG, dns.TypeNSEC}
-	for _, s := range n.sets {
-		if n.cut == nil || s.t == dns.TypeNS || s.t == dns.TypeDS {
-			types = append(types, s.t)
-		}
-	}
-	slices.Sort(types)
-	return types
+	return out
 }
 
 // signAll signs what is ours: all but delegations and glue.
@@ -211,7 +190,7 @@ func (j *signJob) signAll(z *Zone) error {
 		})
 	}
 	for _, n := range z.nodes {
-		if n.get(dns.TypeNSEC) != nil {
+		if len(n.sets) > 0 && n.ours() {
 			work <- n
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"stagecoach/lab/peer"
 	"stagecoach/rfc/dns"
 )
@@ -58,8 +60,8 @@ func clockNow() *atomic.Int64 {
 func TestDelvValidates(t *testing.T) {
 	delv := peer.Need(t, "delv")[0]
 	now := clockNow()
-	for _, split := range []bool{false, true} {
-		a, at := startSigned(t, &Signing{Split: split}, now)
+	for _, s := range []*Signing{{}, {Split: true, NSEC3: true}} {
+		a, at := startSigned(t, s, now)
 		anchor := filepath.Join(t.TempDir(), "anchor")
 		z, _ := a.Zone("example")
 		for _, rr := range z.nodes["example."].set(dns.TypeDNSKEY) {
@@ -74,18 +76,23 @@ func TestDelvValidates(t *testing.T) {
 			out, _ := exec.CommandContext(t.Context(), delv, "@127.0.0.1", "-p", fmt.Sprint(at.Port()), "-a", anchor,
 				"+root=example", q.name, q.kind).CombinedOutput()
 			if !strings.Contains(string(out), "fully validated") {
-				t.Errorf("split %v: %s %s: %s", split, q.name, q.kind, out)
+				t.Errorf("NSEC3 %v: %s %s: %s", s.NSEC3, q.name, q.kind, out)
 			}
 		}
 	}
 }
 
-// Unbound finds every answer secure, over all of a roll-over and over many epochs.
+// Unbound finds every answer secure.
 func TestUnboundValidates(t *testing.T) {
+	t.Run("NSEC", func(t *testing.T) { validateWithUnbound(t, &Signing{}) })
+	t.Run("NSEC3", func(t *testing.T) { validateWithUnbound(t, &Signing{NSEC3: true}) })
+}
+
+func validateWithUnbound(t *testing.T, s *Signing) {
 	unbound := peer.Need(t, "unbound")[0]
 	dig := peer.Need(t, "dig")[0]
 	now := clockNow()
-	a, at := startSigned(t, &Signing{}, now)
+	a, at := startSigned(t, s, now)
 	ds, err := a.Signing.DS("example", time.Unix(now.Load(), 0))
 	if err != nil || len(ds) != 1 {
 		t.Fatal(ds, err)
@@ -146,6 +153,40 @@ remote-control:
 		text := string(out)
 		if err != nil || !strings.Contains(text, "status: "+q.rcode) || !strings.Contains(text, " ad;") && !strings.Contains(text, " ad ") {
 			t.Errorf("%s %s: %v %s", q.name, q.kind, err, text)
+		}
+	}
+}
+
+// A copy of a signed zone, by transfer or from the disk, answers as the zone does.
+func TestCopyOfSignedZoneAnswersAlike(t *testing.T) {
+	for _, s := range []*Signing{{}, {NSEC3: true}} {
+		s.Dir = t.TempDir()
+		z, _, err := s.sign(zoneOf(t, "example", signedFiles()["example"]), nil, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := NewZone("example", z.Records())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := copyFile{t.TempDir(), "example."}
+		if err := stored.write(&zoneCopy{again, time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		read, err := stored.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range signedAnswers {
+			kind, _ := dns.ParseType(q.kind)
+			m := dns.NewQuery(q.name, kind)
+			m.IsEdns0().SetDo()
+			want := short(Zones{"example.": z}.Answer(m))
+			for _, copied := range []*Zone{again, read.zone} {
+				if d := cmp.Diff(want, short(Zones{"example.": copied}.Answer(m))); d != "" || len(want) < 2 {
+					t.Errorf("NSEC3 %v: %s %s: %s", s.NSEC3, q.name, q.kind, d)
+				}
+			}
 		}
 	}
 }

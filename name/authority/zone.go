@@ -14,9 +14,10 @@ type Zone struct {
 	Name  string // canonical
 	soa   *dns.SOARecord
 	nodes map[string]*node
-	names []string // of all nodes, in the order of RFC 4034 section 6.1
-	dname bool     // there is a DNAME somewhere
-	chain []link   // of the NSEC records, in order; nil for a zone that is not signed
+	names []string         // of all nodes, in the order of RFC 4034 section 6.1
+	dname bool             // there is a DNAME somewhere
+	chain []link           // of the NSEC or NSEC3 records, in order; nil for a zone that is not signed
+	nsec3 *dns.NSEC3Record // one of the chain, for its parameters; nil for NSEC
 }
 
 // A node is a name that exists: it has records, or a name below it has.
@@ -24,6 +25,7 @@ type node struct {
 	name string
 	sets []rrset // sorted by type; empty for an empty non-terminal
 	cut  *node   // the delegation that this name lies at or below, nil for none
+	hash bool    // an NSEC3 stands here, and for what is asked there is no such name
 }
 
 // An rrset is records of one name and type (RFC 2181 section 5).
@@ -83,7 +85,8 @@ func (z *Zone) finish() {
 
 // mark finds what lies below delegations, and the NSEC chain. A name comes after those above it.
 func (z *Zone) mark() {
-	z.chain = nil
+	z.chain, z.nsec3 = nil, nil
+	defer z.markHashed()
 	for _, name := range z.names {
 		n := z.nodes[name]
 		n.attach()
@@ -171,15 +174,15 @@ func (z *Zone) Records() []dns.RR {
 // find returns the node of name; if there is none, the closest one above it (RFC 4592 section
 // 3.3.1).
 func (z *Zone) find(name string) (n *node, exact bool) {
-	n = z.nodes[name]
-	if n != nil {
+	if n = z.nodes[name]; n != nil && !n.hash {
 		return n, true
 	}
-	for n == nil {
+	for {
 		name = parentOf(name)
-		n = z.nodes[name]
+		if n = z.nodes[name]; n != nil && !n.hash {
+			return n, false
+		}
 	}
-	return n, false
 }
 
 // parentOf returns the name one label up. The name is canonical and not the root.

@@ -205,3 +205,9 @@ func reverseName(ip string) (string, error) { return dns.ReverseAddr(ip) }
 
 // UnescapeLabel returns a label of a name as octets.
 func UnescapeLabel(label string) []byte { return []byte(unescape(label)) }
+
+// HashName returns the label by which NSEC3 knows a name: in lower case, "" for an algorithm
+// that is not known (RFC 5155 section 5).
+func HashName(name string, algorithm uint8, iterations uint16, salt string) string {
+	return strings.ToLower(dns.HashName(Canonical(name), algorithm, iterations, salt))
+}
