@@ -17,6 +17,7 @@ const (
 	lastWords      = time.Second      // for sessions that were cut off, to say so
 	pressedCommand = 30 * time.Second // wait for a command when connections are scarce
 	acceptPause    = 100 * time.Millisecond
+	acceptSilence  = time.Minute // between two words on it in the log
 )
 
 // A service is one listener of a Server and its sessions.
@@ -57,6 +58,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // accept runs until ctx ends or the listener fails for good.
 func (v *service) accept(ctx context.Context, l net.Listener) error {
+	var said time.Time
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -67,7 +69,10 @@ func (v *service) accept(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default: // out of files, most likely: wait until some are closed
-			v.log().Warn("accepting a connection", "error", err)
+			if time.Since(said) >= acceptSilence {
+				said = time.Now()
+				v.log().Warn("accepting a connection", "error", err)
+			}
 			select {
 			case <-ctx.Done():
 				return nil
