@@ -25,7 +25,11 @@ func (a *Authority) renew(ctx context.Context, zone string) {
 	defer a.write.Unlock()
 	w := a.now.Load()
 	f := w.files[zone]
-	if f == nil || f.epoch < 0 || !f.isDue(a) {
+	if f == nil || f.epoch < 0 {
+		return
+	}
+	a.watchParent(ctx, f)
+	if !f.isDue(a) {
 		return
 	}
 	err := a.raise(ctx, w, f)
@@ -53,7 +57,7 @@ func (a *Authority) renew(ctx context.Context, zone string) {
 
 func (f *servedFile) isDue(a *Authority) bool {
 	now := a.clock()
-	return f.epoch != epochOf(now) || !f.due.IsZero() && !now.Before(f.due)
+	return f.epoch != epochOf(now) || !f.keys.Equal(a.Signing.stamp(f.zone.Name)) || !f.due.IsZero() && !now.Before(f.due)
 }
 
 // raise commits a new serial.

@@ -49,7 +49,6 @@ func (s *Signing) advance(keys []*signingKey, longest time.Duration, now time.Ti
 	if life <= 0 {
 		life = defaultRoll
 	}
-	lead := dnskeyTTL + slack
 	switchAt := current.active.Add(life)
 	if now.Before(switchAt.Add(-lead)) {
 		return orNil(left, changed), nil
@@ -124,12 +123,17 @@ func (s *Signing) due(zone string, now time.Time) (time.Time, error) {
 			}
 		}
 	}
+	if active := ksks(keys, now); len(active) > 1 {
+		if at := active[len(active)-1].publish.Add(lead); at.After(now) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
 	if current, successor := zsks(keys, now); current != nil && successor == nil {
 		life := s.Roll
 		if life <= 0 {
 			life = defaultRoll
 		}
-		if at := current.active.Add(life - dnskeyTTL - slack); first.IsZero() || at.Before(first) {
+		if at := current.active.Add(life - lead); first.IsZero() || at.Before(first) {
 			first = at
 		}
 	}

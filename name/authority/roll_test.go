@@ -121,3 +121,97 @@ func TestRenewRaisesTheSerial(t *testing.T) {
 		t.Errorf("%d changes in the journal", len(j))
 	}
 }
+
+// The same for the key that the parent knows, with a parent that does what CDS says, in its own
+// time: each DS set that may be remembered leads to a key of each DNSKEY set that may be, which
+// signs it, and from there to each signature.
+func TestKSKRollOverFitsAllCaches(t *testing.T) {
+	for _, split := range []bool{false, true} {
+		s := &Signing{Dir: t.TempDir(), Split: split}
+		text := "@ 7200 SOA ns h %d 1 1 1 7200\n@ 7200 NS ns\nns 7200 A 192.0.2.1\n"
+		const dsHours, keyHours, setHours, begin, parentDelay = 24, 1, 2, 30, 20
+		type moment struct {
+			ds               map[uint16]bool
+			keys, keySigners map[uint16]bool
+			signers          map[uint16]bool
+		}
+		var past []moment
+		var parent map[uint16]bool
+		var asked []map[uint16]bool // CDS by hour
+		at := time.Unix(1_800_000_000, 0)
+		first, last := uint16(0), uint16(0)
+		seen := false
+		for hour := range 8 * 24 {
+			if hour == begin {
+				if err := s.RollKSK("x", at); err != nil {
+					t.Fatal(err)
+				}
+				if s.RollKSK("x", at) == nil {
+					t.Error("a second roll-over begins within the first")
+				}
+			}
+			z := zoneOf(t, "x", fmt.Sprintf(text, hour+1))
+			signed, _, err := s.sign(z, nil, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			apex := signed.nodes["x."]
+			m := moment{map[uint16]bool{}, map[uint16]bool{}, map[uint16]bool{}, map[uint16]bool{}}
+			cds := map[uint16]bool{}
+			for _, rr := range apex.set(dns.TypeCDS) {
+				last = rr.(*dns.CDSRecord).KeyTag
+				cds[last] = true
+			}
+			if first == 0 {
+				first, parent = last, cds
+			}
+			asked = append(asked, cds)
+			if hour >= parentDelay {
+				parent = asked[hour-parentDelay]
+			}
+			if parent[last] && last != first && !seen {
+				if err := s.SeenDS(z, at); err != nil {
+					t.Fatal(err)
+				}
+				seen = true
+			}
+			m.ds = parent
+			for _, rr := range apex.set(dns.TypeDNSKEY) {
+				m.keys[rr.(*dns.DNSKEYRecord).KeyTag()] = true
+			}
+			for _, sig := range apex.get(dns.TypeDNSKEY).sigs {
+				m.keySigners[sig.(*dns.RRSIGRecord).KeyTag] = true
+			}
+			for _, sig := range signed.nodes["ns.x."].get(dns.TypeA).sigs {
+				m.signers[sig.(*dns.RRSIGRecord).KeyTag] = true
+			}
+			past = append(past, m)
+			for _, ds := range past[max(len(past)-1-dsHours, 0):] {
+				for _, keys := range past[max(len(past)-1-keyHours, 0):] {
+					if !meet(ds.ds, keys.keySigners) {
+						t.Fatalf("split %v, hour %d: a DS set leads to no key", split, hour)
+					}
+					for _, set := range past[max(len(past)-1-setHours, 0):] {
+						if !meet(set.signers, keys.keys) {
+							t.Fatalf("split %v, hour %d: a signature has no key", split, hour)
+						}
+					}
+				}
+			}
+			at = at.Add(time.Hour)
+		}
+		end := past[len(past)-1]
+		if last == first || end.keys[first] || !end.ds[last] {
+			t.Errorf("split %v: the roll-over did not come to its end", split)
+		}
+	}
+}
+
+func meet(a, b map[uint16]bool) bool {
+	for k := range a {
+		if b[k] {
+			return true
+		}
+	}
+	return false
+}

@@ -128,7 +128,7 @@ func (j *signJob) use(keys []*signingKey, soa *dns.SOARecord) error {
 			return err
 		}
 		j.published = append(j.published, rr)
-		if k.flags == flagsKSK && k.isActive(j.now) {
+		if k == wanted(keys, j.now) {
 			ds := rr.ToDS(digestSHA256)
 			if ds == nil {
 				return errors.New("a key has no DS")
@@ -263,8 +263,8 @@ func (j *signJob) again(name string, s *rrset, signers []signer) []dns.RR {
 
 func alike(a, b dns.RR) bool { return dns.Equal(a, b) && a.Header().Ttl == b.Header().Ttl }
 
-// DS returns the DS records to hand to the registrar, as zone text, for the keys that sign the
-// DNSKEY set of a zone.
+// DS returns the DS record to hand to the registrar, as zone text. While a KSK is rolled over it
+// changes from the old key to the new one as soon as that is safe.
 func (s *Signing) DS(zone string, now time.Time) ([]string, error) {
 	zone = dns.Canonical(zone)
 	keys, err := readKeys(s.keyFile(zone))
@@ -273,7 +273,7 @@ func (s *Signing) DS(zone string, now time.Time) ([]string, error) {
 	}
 	var out []string
 	for _, k := range keys {
-		if k.flags != flagsKSK || !k.isActive(now) {
+		if k != wanted(keys, now) {
 			continue
 		}
 		rr, err := k.record(zone, 3600)

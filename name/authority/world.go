@@ -33,6 +33,7 @@ type servedFile struct {
 	signed *Zone     // as served; the same where the zone is not signed
 	epoch  int64     // of the signatures, -1 for none
 	due    time.Time // when keys change, zero for never
+	keys   time.Time // stamp of the file of keys
 	stale  bool      // the repository has another text, which is broken
 	since  time.Time
 }
@@ -156,6 +157,7 @@ func (f *servedFile) sign(s *Signing, old *servedFile, now time.Time) (err error
 	if f.signed, f.epoch, err = s.sign(f.zone, before, now); err != nil {
 		return err
 	}
+	f.keys = s.stamp(f.zone.Name)
 	f.due, err = s.due(f.zone.Name, now)
 	return err
 }
