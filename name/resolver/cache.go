@@ -119,10 +119,10 @@ func (e *entry) found(k key, now time.Time) *found {
 		f.stale = true
 		left = staleTTL
 	}
-	seconds := uint32(left / time.Second)
+	ttl := seconds(left)
 	for _, rrs := range [][]dns.RR{f.answer, f.authority} {
 		for _, rr := range rrs {
-			rr.Header().Ttl = seconds
+			rr.Header().Ttl = ttl
 		}
 	}
 	return f

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"fmt"
 	"sync"
 )
 
@@ -32,6 +33,9 @@ func (f *flights[K, V]) join(k K, work func() (V, error)) (fl *flight[V], first 
 	f.m[k] = fl
 	go func() {
 		defer func() {
+			if p := recover(); p != nil { // what strangers send must not end the process
+				fl.err = fmt.Errorf("panic: %v", p)
+			}
 			f.mu.Lock()
 			delete(f.m, k)
 			f.mu.Unlock()

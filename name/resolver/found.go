@@ -80,7 +80,7 @@ func (f *found) stamp() {
 	if f.stale || f.made {
 		return
 	}
-	left := uint32(max(time.Until(f.expires()), 0) / time.Second)
+	left := seconds(time.Until(f.expires()))
 	for _, rrs := range [][]dns.RR{f.answer, f.authority} {
 		for _, rr := range rrs {
 			rr.Header().Ttl = left
@@ -138,4 +138,9 @@ func ttlOf(rr dns.RR) time.Duration {
 		return 0
 	}
 	return time.Duration(t) * time.Second
+}
+
+// seconds returns a TTL for what is left, a started second for a whole one.
+func seconds(left time.Duration) uint32 {
+	return uint32((max(left, 0) + time.Second - 1) / time.Second)
 }

@@ -21,8 +21,9 @@ type job struct {
 	queries, targets, missing  atomic.Int32
 	signatures, wrong, hashing atomic.Int32
 
-	mu    sync.Mutex
-	avoid map[netip.AddrPort]bool // servers that gave bogus answers to this question
+	mu     sync.Mutex
+	avoid  map[netip.AddrPort]bool // servers that gave bogus answers to this question
+	inside map[string]bool         // names in between that are no zones of their own
 }
 
 // spend takes one from an allowance.

@@ -166,7 +166,7 @@ func (rs *ranges) synthesize(k key, now time.Time) *found {
 		}
 	}
 	for _, rr := range f.authority {
-		rr.Header().Ttl = uint32(f.ttl / time.Second)
+		rr.Header().Ttl = seconds(f.ttl)
 	}
 	return f
 }

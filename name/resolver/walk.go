@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"strings"
+	"time"
 
 	"stagecoach/rfc/dns"
 )
@@ -19,6 +20,10 @@ func (j *job) walk(k key, p *path) (*found, error) {
 	m := newMinimizer(k, c)
 	for range maxReferrals {
 		q, whole := m.question()
+		if !whole && j.within(q) {
+			m.advance()
+			continue
+		}
 		s, err := j.ask(c, q, p)
 		switch {
 		case err != nil && (whole || j.ctx.Err() != nil):
@@ -37,10 +42,37 @@ func (j *job) walk(k key, p *path) (*found, error) {
 		case s.found.kind == noName:
 			m.giveUp() // not all servers know that names exist that have names below (RFC 8020)
 		default:
+			j.noteWithin(s.found, q)
 			m.advance()
 		}
 	}
 	return nil, fail(dns.ExtendedOther, "too much work for one question: referrals")
+}
+
+// within reports whether a name in between is known to be asked of the servers that we are at:
+// there is an answer of theirs, or was one for this question.
+func (j *job) within(q key) bool {
+	j.mu.Lock()
+	seen := j.inside[q.name]
+	j.mu.Unlock()
+	if seen {
+		return true
+	}
+	f, _ := j.r.cache.get(q, time.Now(), 0)
+	return f != nil && f.kind != noName && f.kind != subtree
+}
+
+// noteWithin keeps the answer for a name in between.
+func (j *job) noteWithin(f *found, q key) {
+	j.mu.Lock()
+	if j.inside == nil {
+		j.inside = map[string]bool{}
+	}
+	j.inside[q.name] = true
+	j.mu.Unlock()
+	if j.r.cache.peek(f.key, time.Now(), 0) == nil {
+		j.r.keep(f)
+	}
 }
 
 // A minimizer says how much of a name to tell (RFC 9156 section 2.3).

@@ -292,11 +292,12 @@ var actions = map[string]func(t *turn, words []string){
 	},
 	"question": func(t *turn, words []string) { t.r.Question[0].Name = dns.Canonical(words[0]) },
 	"garbage":  func(t *turn, _ []string) { t.before = append(t.before, []byte("no message at all")) },
-	// many N RR: adds N records, # in the text their number
+	// many N SECTION RR: adds N records, # in the text their number, #x in two hexadecimal digits
 	"many": func(t *turn, words []string) {
 		n, _ := strconv.Atoi(words[0]) //nolint:errcheck // 0 then
 		for i := range n {
-			t.put(words[1], strings.Fields(strings.ReplaceAll(strings.Join(words[2:], " "), "#", strconv.Itoa(i))))
+			text := strings.ReplaceAll(strings.Join(words[2:], " "), "#x", fmt.Sprintf("%02x", i))
+			t.put(words[1], strings.Fields(strings.ReplaceAll(text, "#", strconv.Itoa(i))))
 		}
 	},
 }
