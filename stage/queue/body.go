@@ -21,7 +21,8 @@ func (s *pebbleStore) writeBody(l *Letter, m *mail.Message) error {
 		return fullOr(err)
 	}
 	sum := crc32.New(castagnoli)
-	n, err := io.Copy(io.MultiWriter(f, sum), m.NewReader())
+	// The sum comes first: Write of a vfs.File may change the buffer that it is given.
+	n, err := io.Copy(io.MultiWriter(sum, f), m.NewReader())
 	if err != nil || n != m.Body.Size() {
 		if err == nil {
 			err = io.ErrUnexpectedEOF

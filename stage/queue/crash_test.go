@@ -140,13 +140,13 @@ func (c *crash) check(t *testing.T, fs vfs.FS) {
 	}
 	q.Courier = l.scripted()
 	stop := running(t, q)
-	end := time.Now().Add(5 * time.Second)
+	end := time.Now().Add(10 * time.Second)
 	for !isEmpty(t, q) && time.Now().Before(end) {
 		time.Sleep(200 * time.Microsecond)
 	}
 	stop()
 	if left := entriesOf(t, q); len(left) > 0 {
-		t.Errorf("crash at op %d (%s): %d entries never end", c.op, c.what, len(left))
+		t.Errorf("crash at op %d (%s): %d entries never end, such as %s: due %v of %v, attempts %d, held %v, damaged %v: %s", c.op, c.what, len(left), left[0].Key, left[0].Due, q.clock.tick(), left[0].Attempts, left[0].Held, left[0].Damaged, left[0].LastError)
 	}
 	if err := q.Close(); err != nil {
 		t.Errorf("crash at op %d (%s): Close: %v", c.op, c.what, err)
@@ -257,7 +257,7 @@ func (c *crash) recover(t *testing.T, fs vfs.FS, l *ledger) {
 	}
 	q.Courier = l.scripted()
 	stop := running(t, q)
-	end := time.Now().Add(5 * time.Second)
+	end := time.Now().Add(10 * time.Second)
 	for !isEmpty(t, q) && time.Now().Before(end) {
 		time.Sleep(200 * time.Microsecond)
 	}

@@ -227,10 +227,10 @@ func (q *Queue) unreadable(ctx context.Context, e *Entry, err error) {
 	} else {
 		q.settings.Log.Warn("a message could not be read", "id", e.ID.String(), "trace", e.Trace, "error", err)
 	}
+	e.Attempts++
 	e.Due = q.clock.tick() + q.settings.FirstRetry
 	due := e.Due
 	if err := q.store.Defer(context.WithoutCancel(ctx), e); err == nil {
 		q.retries.before(due)
-		q.fresh.before(due)
 	}
 }

@@ -152,6 +152,11 @@ func New(store Store, s Settings) (*Queue, error) {
 		start:    make(chan struct{}, 1),
 		look:     make(chan struct{}, 1),
 	}
+	// The first process must not end without a saved clock: its mail would lie in the future of
+	// the next one.
+	if err := store.SetClock(q.clock.state()); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	return q, nil
 }
 

@@ -189,7 +189,11 @@ func (s *scheduler) refill(ctx context.Context, c int) {
 		s.more[c] = true // looked for when something ends
 		return
 	}
-	leased, err := q.store.Lease(ctx, Want{Now: tick, Max: free/2 + 1, Fresh: c == classFresh, Room: q.window.room})
+	now := tick
+	if c == classFresh {
+		now = Never - 1 // what was never tried is due, whatever became of the clock
+	}
+	leased, err := q.store.Lease(ctx, Want{Now: now, Max: free/2 + 1, Fresh: c == classFresh, Room: q.window.room})
 	if err != nil {
 		when.before(tick + tickEvery)
 		if !errors.Is(err, ErrFenced) {
