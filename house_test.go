@@ -50,13 +50,14 @@ tool/generate    : mail tool/mime
 tool/trace       : mail
 lab              : *
 lab/peer         :
+lab/postfix      :
 lab/load         : *
 lab/traffic      :
 cmd/stagecoach   : *
 `
 
 // testsToo are the rooms that any test may import.
-var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "stage/stagetest", "tool/generate"}
+var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "lab/postfix", "stage/stagetest", "tool/generate"}
 
 // A test of certificates may besides run the name server that holds them.
 var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}}

@@ -8,10 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
-	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -53,32 +49,3 @@ func pemOf(t *testing.T, c tls.Certificate) string {
 }
 
 func trust(roots *x509.CertPool) *tls.Config { return &tls.Config{RootCAs: roots} }
-
-// ownedDirs makes the folders that Postfix wants, with the owners that it wants, and returns
-// the number of its user.
-func ownedDirs(t *testing.T, dir string) int {
-	t.Helper()
-	owner, err := user.Lookup("postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, err := strconv.Atoi(owner.Uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{"", "conf", "queue", "data", "mail"} {
-		d = filepath.Join(dir, d)
-		if err := os.MkdirAll(d, 0o755); err != nil { //nolint:gosec // other users must get there
-			t.Fatal(err)
-		}
-		if err := os.Chmod(d, 0o755); err != nil { //nolint:gosec // likewise
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []string{"data", "mail"} {
-		if err := os.Chown(filepath.Join(dir, d), uid, -1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return uid
-}

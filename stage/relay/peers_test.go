@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"stagecoach/lab/peer"
+	"stagecoach/lab/postfix"
 	"stagecoach/mail"
 	"stagecoach/rfc/smtp"
 )
@@ -137,88 +139,51 @@ func TestSink(t *testing.T) {
 
 const small = "Subject: x\r\n\r\n.\r\n..\r\nend\r\n"
 
-const mainCF = `compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-command_directory = /usr/sbin
-daemon_directory = %[2]s
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.test
-mydestination =
-local_recipient_maps =
-alias_maps =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
+// postfixSettings make an MX of far.test.
+const postfixSettings = `myhostname = mx.test
 mynetworks =
 smtputf8_enable = yes
 smtpd_relay_restrictions = reject_unauth_destination
 virtual_mailbox_domains = far.test
 virtual_mailbox_maps = inline:{ {ann@far.test=ann/} {bob@far.test=bob/} {jörg@far.test=joerg/} }
 virtual_mailbox_base = %[1]s/mail
-virtual_uid_maps = static:%[3]d
-virtual_gid_maps = static:%[3]d
+virtual_uid_maps = static:%[2]d
+virtual_gid_maps = static:%[2]d
 virtual_minimum_uid = 1
 message_size_limit = 3000000
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = %[1]s/tls.pem
-maillog_file = %[1]s/log
-maillog_file_prefixes = %[1]s
 `
 
-const masterCF = `127.0.0.1:%d inet n - n - - smtpd
-cleanup   unix  n - n -     0 cleanup
-qmgr      unix  n - n 300   1 qmgr
-tlsmgr    unix  - - n 1000? 1 tlsmgr
-rewrite   unix  - - n -     - trivial-rewrite
-bounce    unix  - - n -     0 bounce
-defer     unix  - - n -     0 bounce
-trace     unix  - - n -     0 bounce
-proxymap  unix  - - n -     - proxymap
-smtp      unix  - - n -     - smtp
-error     unix  - - n -     - error
-retry     unix  - - n -     - error
-virtual   unix  - n n -     - virtual
-anvil     unix  - - n -     1 anvil
-postlog   unix-dgram n - n - 1 postlogd
-`
-
-// postfix starts an instance of its own of Postfix that has mailboxes in far.test, and
+// startPostfix starts an instance of its own of Postfix that has mailboxes in far.test, and
 // returns a Relay for which it is the MX, and the folder of the mailboxes.
-func postfix(t *testing.T) (*Relay, string) {
+func startPostfix(t *testing.T) (*Relay, string) {
 	t.Helper()
 	peer.NeedRoot(t)
-	programs := peer.Need(t, "postfix", "postconf")
+	peer.Need(t, "postfix", "postconf")
 	dir, err := os.MkdirTemp("/tmp", "relay-postfix-") // others than root must get there
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	daemons, err := exec.Command(programs[1], "-dhx", "daemon_directory").Output()
+	cert, roots := certificate(t, "mx.test")
+	if err := os.WriteFile(filepath.Join(dir, "tls.pem"), []byte(pemOf(t, cert)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	uid, err := postfix.UID()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, roots := certificate(t, "mx.test")
-	port := freePort(t, "127.0.0.1")
-	uid := ownedDirs(t, dir)
-	for name, text := range map[string]string{
-		"conf/main.cf":   fmt.Sprintf(mainCF, dir, strings.TrimSpace(string(daemons)), uid),
-		"conf/master.cf": fmt.Sprintf(masterCF, port),
-		"tls.pem":        pemOf(t, cert),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	i, err := postfix.Start(t.Context(), dir, "127.0.0.1", fmt.Sprintf(postfixSettings, dir, uid))
+	if err != nil {
+		t.Fatal(err)
 	}
-	run := func(verb string) {
-		if out, err := exec.Command(programs[0], "-c", dir+"/conf", verb).CombinedOutput(); err != nil {
-			log, _ := os.ReadFile(dir + "/log")
-			t.Errorf("postfix %s: %v\n%s\n%s", verb, err, out, log)
+	t.Cleanup(func() {
+		if err := i.Stop(context.Background()); err != nil {
+			t.Error(err)
 		}
-	}
-	run("start")
-	t.Cleanup(func() { run("stop") })
-	await(t, "127.0.0.1:"+strconv.Itoa(int(port)))
+	})
+	port := netip.MustParseAddrPort(i.Listen).Port()
 	w := newWorld(t, "far.test. MX 10 mx.test.\nmx.test. A 127.0.0.1\n")
 	w.names.Secure = true // so that REQUIRETLS may be asked for
 	w.port = port
@@ -229,7 +194,7 @@ func postfix(t *testing.T) (*Relay, string) {
 }
 
 func TestPostfixNextHop(t *testing.T) {
-	r, boxes := postfix(t)
+	r, boxes := startPostfix(t)
 	carry := func(text string, change func(*mail.Envelope), to ...string) []error {
 		t.Helper()
 		m := letter("joe@us.example", to...)
