@@ -28,7 +28,7 @@ type entry struct {
 
 // entryOverhead is what an entry costs besides its octets: structs, pointers, its place in map
 // and list; measured by TestCacheMemory.
-const entryOverhead = 320
+const entryOverhead = 225
 
 func newCache(limit int) *cache {
 	c := &cache{seed: maphash.MakeSeed()}

@@ -254,6 +254,9 @@ func writeRootKeys(file string, keys []*rootKey) error {
 	for _, k := range keys {
 		fmt.Fprintf(&b, "%s ;; %s %s\n", k.rr, k.state, k.since.UTC().Format(time.RFC3339))
 	}
+	if have, err := os.ReadFile(file); err == nil && string(have) == b.String() {
+		return nil
+	}
 	f, err := os.CreateTemp(filepath.Dir(file), ".anchors-*")
 	if err != nil {
 		return err
