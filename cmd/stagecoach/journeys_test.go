@@ -117,8 +117,9 @@ func TestBounceFindsBack(t *testing.T) {
 	if err := w.BigMail.Send(soon(t), bounce); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := find(soon(t), w.Correspondent.User("carol").Inbox, "it came back"); err != nil {
-		t.Fatal(err)
+	// What is no proper report could say anything, so that she gets one of ours (hidden_test.go).
+	if got := string(reportTo(t, w.Correspondent.User("carol").Inbox).Raw); !strings.Contains(got, "an address at "+w.domain) || strings.Contains(got, lab.BigMailDomain) {
+		t.Errorf("the report is\n%s", got)
 	}
 	abuse := bounce
 	abuse.Sender, abuse.Header, abuse.From = "spammer@"+lab.BigMailDomain, "", "spammer@"+lab.BigMailDomain
