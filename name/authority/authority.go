@@ -44,6 +44,7 @@ type Authority struct {
 	waiting updateQueue
 	failing atomic.Bool
 	replays replays
+	started time.Time // what was signed before may be a replay of what an earlier process took
 	tell    notifier
 }
 
@@ -58,6 +59,7 @@ func (a *Authority) Load(ctx context.Context) error {
 	if a.Log == nil {
 		a.Log = slog.New(slog.DiscardHandler)
 	}
+	a.started = a.clock().Truncate(time.Second)
 	a.now.Store(&world{zones: Zones{}, keys: Keys{}})
 	if err := a.Reload(ctx); err != nil {
 		return err

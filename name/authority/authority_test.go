@@ -220,6 +220,11 @@ func TestReplayIsRefused(t *testing.T) {
 	if got := a.update(t.Context(), r); got.Rcode != dns.RcodeSuccess {
 		t.Error("the same datagram again is not answered again")
 	}
+	older := *r
+	older.MAC, older.Signed = []byte("another"), a.started.Add(-time.Second)
+	if got := a.update(t.Context(), &older); got.Rcode != dns.RcodeServerFailure {
+		t.Errorf("signed before the start: %v", got)
+	}
 	stolen := *r
 	stolen.Peer = netip.MustParseAddrPort("192.0.2.1:1")
 	for _, transport := range []dns.Transport{dns.UDP, dns.TCP} {
@@ -296,12 +301,14 @@ func TestPushes(t *testing.T) {
 	if got := rcodeOf(t, dns.Do(t.Context(), client(at, dns.TCP, keyNamed(t, "personal._update.example")), m)); got != dns.RcodeServerFailure {
 		t.Errorf("an UPDATE of a broken file: %s", dns.RcodeName(got))
 	}
+	push(t, work, map[string]string{"example._keys": "broken"})
+	notify() // with a key of that file
 	push(t, work, map[string]string{"example": strings.Replace(exampleText, " 7 7200", " 6 7200", 1)})
 	notify()
 	if !has("pushed.example") {
 		t.Error("a serial that goes back is served")
 	}
-	push(t, work, map[string]string{"example": strings.Replace(exampleText, " 7 7200", " 9 7200", 1)})
+	push(t, work, map[string]string{"example": strings.Replace(exampleText, " 7 7200", " 9 7200", 1), "example._keys": testFiles["example._keys"]})
 	notify()
 	if has("pushed.example") || !a.Healthy() {
 		t.Errorf("the good file is not back in service: %v", a.Problems())

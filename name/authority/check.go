@@ -1,9 +1,11 @@
 package authority
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,6 +37,19 @@ func Check(file, text, before string) []Problem {
 	}
 	problems = append(problems, f.spread()...)
 	return append(problems, f.against(z, before)...)
+}
+
+// CheckFiles is Check for the files of a repository that differ from what was there before.
+func CheckFiles(now, before map[string][]byte) []Problem {
+	var problems []Problem
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		old, there := before[name]
+		if there && bytes.Equal(old, now[name]) || strings.Contains(name, "/") || strings.HasPrefix(name, ".") {
+			continue
+		}
+		problems = append(problems, Check(name, string(now[name]), string(old))...)
+	}
+	return problems
 }
 
 // against sees that a changed zone has a newer serial.

@@ -24,6 +24,10 @@ func (a *Authority) update(ctx context.Context, r *dns.Request) *dns.Msg {
 	case a.now.Load().zones[zone] == nil || !a.now.Load().keys.allows(r.Key.Name, zone, RightUpdate):
 		return answer(dns.RcodeNotAuth)
 	}
+	if r.Signed.Before(a.started) {
+		a.Log.Warn("authority: an UPDATE from before our start was put off", "peer", r.Peer, "key", r.Key.Name, "zone", zone)
+		return answer(dns.RcodeServerFailure)
+	}
 	first, done := a.replays.enter(r, a.clock())
 	if first == nil {
 		a.Log.Warn("authority: a replayed UPDATE was refused", "peer", r.Peer, "key", r.Key.Name, "zone", zone)

@@ -163,6 +163,26 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+func TestCheckFiles(t *testing.T) {
+	before := map[string][]byte{"x": []byte("nonsense"), "y": []byte("@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS a.\n")}
+	now := map[string][]byte{
+		"x": []byte("nonsense"), "y": []byte("@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS b.\n"),
+		"y._keys": []byte("k._update.z. DNSKEY 0 3 163 AAAA\n"), ".gitignore": nil, "a/b": nil, "y._grants": []byte("k TXT a\n"),
+	}
+	var got []string
+	for _, p := range CheckFiles(now, before) {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"y:1: the zone has changed, but its serial is not newer than 7",
+		"y._grants:1: k is no key of this zone",
+		"y._keys:1: warning: the key k._update.z. is not of this zone",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func FuzzFile(f *testing.F) {
 	f.Add(handwritten, "mx.example. 3600 TXT new", uint16(2))
 	f.Add(exampleText, "_dmarc.example. 60 TXT x", uint16(9))

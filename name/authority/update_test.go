@@ -128,3 +128,59 @@ func FuzzGrants(f *testing.F) {
 		g.allows("a._update.x.", "s._domainkey.x.", dns.TypeTXT)
 	})
 }
+
+// Whatever an UPDATE asks for, the zone is one afterwards, with its SOA and NS, and the change
+// fits it.
+func FuzzUpdate(f *testing.F) {
+	z := zoneOf(f, "example", exampleText)
+	m := dns.NewUpdate("example")
+	m.Insert(rrs(f, "a.example. 60 A 192.0.2.1", "example. 60 NS x.example."))
+	m.RemoveName(rrs(f, "mx.example. 60 A 192.0.2.1"))
+	m.RemoveRRset(rrs(f, "example. 60 MX 1 mx.example."))
+	m.Remove(rrs(f, "example. 300 NS ns1.example."))
+	m.Used(rrs(f, "mx.example. 0 A 192.0.2.2"))
+	wire, err := m.Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(wire)
+	file, _ := parseFile("example", "example", exampleText)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		m := new(dns.Msg)
+		if m.Unpack(in) != nil {
+			return
+		}
+		d, serial, rcode := update(z, m, func(string, uint16) bool { return true })
+		if rcode != dns.RcodeSuccess || d.empty() {
+			return
+		}
+		if serial == 0 {
+			serial = 8
+		}
+		after, err := file.after(d, serial)
+		if err != nil {
+			t.Fatalf("%v: %v", m, err)
+		}
+		if len(after.nodes["example."].set(dns.TypeNS)) == 0 || after.Serial() != serial {
+			t.Errorf("%v: the SOA or NS is lost", m)
+		}
+		if _, err := file.edit(d, serial, after); err != nil {
+			t.Logf("%v: %v", m, err) // refused with SERVFAIL: what is on the wire does not always fit text
+		}
+	})
+}
+
+func FuzzKeys(f *testing.F) {
+	f.Add("x._keys", testFiles["example._keys"])
+	f.Fuzz(func(t *testing.T, file, text string) {
+		if kind, zone := kindOf(file); kind == keyFile {
+			ks := Keys{}
+			ks.add(file, zone, text)
+			for name := range ks {
+				if !dns.IsSubdomain(zone, name) {
+					t.Errorf("the key %s is not of %s", name, zone)
+				}
+			}
+		}
+	})
+}

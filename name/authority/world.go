@@ -17,6 +17,7 @@ type world struct {
 	snapshot *repo.Snapshot
 	zones    Zones
 	keys     Keys
+	keyTexts map[string]string // the last good text of each file of keys
 	grants   Grants
 	files    map[string]*servedFile // by zone
 	problems []Problem
@@ -51,11 +52,12 @@ const maxJournal = 4 << 20
 // next makes the world of another snapshot. Files that are the same stay as they are; a zone
 // whose file is broken stays as it was.
 func (w *world) next(s *repo.Snapshot, ready map[string]*servedFile, signing *Signing, now time.Time) *world {
-	n := &world{snapshot: s, signing: signing, zones: Zones{}, keys: Keys{}, files: map[string]*servedFile{}, journal: map[string][]change{}}
+	n := &world{snapshot: s, signing: signing, zones: Zones{}, keys: Keys{}, keyTexts: map[string]string{},
+		files: map[string]*servedFile{}, journal: map[string][]change{}}
 	for _, name := range s.Names() {
 		switch kind, zone := kindOf(name); kind {
 		case keyFile:
-			n.problems = append(n.problems, n.keys.add(name, zone, string(s.Files[name]))...)
+			n.loadKeys(w, name, zone, string(s.Files[name]))
 		case grantFile:
 			n.problems = append(n.problems, n.grants.add(name, zone, string(s.Files[name]))...)
 		case zoneText:
@@ -67,6 +69,24 @@ func (w *world) next(s *repo.Snapshot, ready map[string]*servedFile, signing *Si
 		}
 	}
 	return n
+}
+
+// loadKeys takes the keys of a file, or of its last good text if it is broken: a slip of the pen
+// does not lock the services out.
+func (n *world) loadKeys(w *world, name, zone, text string) {
+	problems := Keys{}.add(name, zone, text)
+	n.problems = append(n.problems, problems...)
+	if last, ok := w.keyTexts[name]; fatal(problems) && ok {
+		text = last
+	} else if fatal(problems) {
+		return
+	}
+	n.keyTexts[name] = text
+	for _, p := range n.keys.add(name, zone, text) {
+		if !slices.Contains(problems, p) {
+			n.problems = append(n.problems, p)
+		}
+	}
 }
 
 type fileKind int
