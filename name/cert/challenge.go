@@ -16,7 +16,7 @@ import (
 
 // prove shows the authority, name by name, that the zone is ours to write (RFC 8555 section
 // 8.4). The records are removed again whatever happens.
-func (a *authority) prove(ctx context.Context, account acme.Account, j *job, order acme.Order) error {
+func (a *ca) prove(ctx context.Context, account acme.Account, j *job, order acme.Order) error {
 	var open []acme.Authorization
 	var wanted []challenge
 	for _, url := range order.Authorizations {
@@ -60,7 +60,7 @@ func (a *authority) prove(ctx context.Context, account acme.Account, j *job, ord
 func isDNS(c acme.Challenge) bool { return c.Type == acme.ChallengeTypeDNS01 }
 
 // have asks the authority to look, and waits until it has.
-func (a *authority) have(ctx context.Context, account acme.Account, open []acme.Authorization) error {
+func (a *ca) have(ctx context.Context, account acme.Account, open []acme.Authorization) error {
 	for _, z := range open {
 		c := z.Challenges[slices.IndexFunc(z.Challenges, isDNS)]
 		if c.Status == acme.StatusProcessing { // before a restart

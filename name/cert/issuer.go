@@ -59,7 +59,7 @@ type Issuer struct {
 	Log  *slog.Logger     // nil is silence
 	Now  func() time.Time // nil is time.Now
 
-	server   *authority
+	server   *ca
 	watches  []*watch
 	slots    chan struct{}                         // orders at once
 	exchange func(at netip.AddrPort) dns.Exchanger // for tests; nil: over the wire
@@ -99,7 +99,7 @@ func (i *Issuer) Load() error {
 	}
 	i.statuses = map[string]Status{}
 	i.slots = make(chan struct{}, atOnce)
-	i.server = newAuthority(i)
+	i.server = newCA(i)
 	for _, z := range i.Zones {
 		zone := dns.Canonical(z)
 		if !dns.IsName(zone) || zone == "." {
@@ -185,7 +185,7 @@ func (i *Issuer) forget(zone string, asked map[string]bool) {
 }
 
 // accountNow returns the account, registered.
-func (a *authority) accountNow(ctx context.Context) (acme.Account, error) {
+func (a *ca) accountNow(ctx context.Context) (acme.Account, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.account.Location != "" {

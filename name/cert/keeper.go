@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 type Keeper struct {
 	Names   []string      // in the certificate; the first one names the record and the files
 	Key     crypto.Signer // for the certificate
+	Plain   bool          // makes the request as the reference does; see Request
 	Zone    string        // that holds the names
 	Primary Primary
 	// Dir keeps the last good certificate with its key, and what was asked for, over restarts;
@@ -190,30 +192,30 @@ func (k *Keeper) Look(ctx context.Context) error {
 	k.alarm = ""
 	defer k.warn()
 	err := k.pin(ctx)
-	for i, owner := range k.owners() {
+	for _, owner := range k.consents() { // first, since the issuer looks for them
 		s, lookErr := k.look(ctx, owner)
 		if lookErr != nil {
 			return errors.Join(err, lookErr)
 		}
-		good := i > 0 // only the first owner has certificates
-		if i == 0 {
-			good = k.pickUp(s)
-		}
-		err = errors.Join(err, k.ask(ctx, s, good))
+		err = errors.Join(err, k.ask(ctx, s, true))
 	}
-	return err
+	s, lookErr := k.look(ctx, Owner(k.host()))
+	if lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	return errors.Join(err, k.ask(ctx, s, k.pickUp(s)))
 }
 
-// owners are the names at which the request stands: that of the host, and those of all names
-// that the first one does not cover.
-func (k *Keeper) owners() []string {
-	out := []string{Owner(k.host())}
+// consents are the names at which the request stands besides that of the host: those that the
+// host does not cover.
+func (k *Keeper) consents() []string {
+	var out []string
 	for _, n := range k.request.names {
 		if n = strings.TrimPrefix(n, "*."); !covers(k.host(), n) {
 			out = append(out, Owner(n))
 		}
 	}
-	return out
+	return slices.Compact(out)
 }
 
 // covers reports whether a request at host may have a name without anybody else's consent.

@@ -91,7 +91,7 @@ func (k *Keeper) saveNote() error {
 // restoreRequest takes the request of the file if it still is what we want: that of an ECDSA
 // key differs each time it is made.
 func (k *Keeper) restoreRequest() error {
-	der, err := Request(k.Key, k.Names...)
+	der, err := Request(k.Key, k.Plain, k.Names...)
 	if err != nil {
 		return err
 	}

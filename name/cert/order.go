@@ -15,8 +15,8 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// An authority is the ACME server (RFC 8555) as an Issuer sees it.
-type authority struct {
+// A ca is the ACME server (RFC 8555) as an Issuer sees it.
+type ca struct {
 	issuer *Issuer
 	client *acme.Client
 
@@ -32,14 +32,14 @@ const (
 	maxOrder    = 10 * time.Minute
 )
 
-func newAuthority(i *Issuer) *authority {
-	a := &authority{issuer: i}
+func newCA(i *Issuer) *ca {
+	a := &ca{issuer: i}
 	base := http.DefaultClient
 	if i.HTTP != nil {
 		base = i.HTTP
 	}
 	c := *base
-	c.Transport = &listener{authority: a, next: c.Transport}
+	c.Transport = &listener{ca: a, next: c.Transport}
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute
 	}
@@ -51,8 +51,8 @@ func newAuthority(i *Issuer) *authority {
 
 // A listener bounds responses and hears when the server wants to be left alone.
 type listener struct {
-	authority *authority
-	next      http.RoundTripper
+	ca   *ca
+	next http.RoundTripper
 }
 
 func (l *listener) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -65,7 +65,7 @@ func (l *listener) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		l.authority.heed(resp.Header.Get("Retry-After"))
+		l.ca.heed(resp.Header.Get("Retry-After"))
 	}
 	resp.Body = &limited{io.LimitReader(resp.Body, maxResponse), resp.Body}
 	return resp, nil
@@ -77,7 +77,7 @@ type limited struct {
 }
 
 // heed remembers a Retry-After (RFC 9110 section 10.2.3), of no more than a week.
-func (a *authority) heed(after string) {
+func (a *ca) heed(after string) {
 	now := a.issuer.now()
 	at, err := http.ParseTime(after)
 	if seconds, e := strconv.ParseUint(after, 10, 31); e == nil {
@@ -94,7 +94,7 @@ func (a *authority) heed(after string) {
 	a.until = later(a.until, at)
 }
 
-func (a *authority) notBefore() time.Time {
+func (a *ca) notBefore() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.until
@@ -102,7 +102,7 @@ func (a *authority) notBefore() time.Time {
 
 // obtain orders a certificate for the request of a job and returns it, leaf first. old is the
 // one that it replaces, nil for none.
-func (a *authority) obtain(ctx context.Context, j *job, old *x509.Certificate) ([]*x509.Certificate, error) {
+func (a *ca) obtain(ctx context.Context, j *job, old *x509.Certificate) ([]*x509.Certificate, error) {
 	account, err := a.accountNow(ctx)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func isFinal(err error) bool {
 }
 
 // lost forgets the account where the server does not know it any more.
-func (a *authority) lost(err error) error {
+func (a *ca) lost(err error) error {
 	var p acme.Problem
 	if errors.As(err, &p) && p.Type == acme.ProblemTypeAccountDoesNotExist {
 		a.mu.Lock()
@@ -140,7 +140,7 @@ func (a *authority) lost(err error) error {
 
 // open takes up the order that is remembered, or makes one and remembers that, before and
 // after: so whenever we are killed, no restart makes another before its time.
-func (a *authority) open(ctx context.Context, account acme.Account, j *job, old *x509.Certificate) (acme.Order, error) {
+func (a *ca) open(ctx context.Context, account acme.Account, j *job, old *x509.Certificate) (acme.Order, error) {
 	m, i := j.memory, a.issuer
 	if m.Order != "" {
 		order, err := a.client.GetOrder(ctx, account, acme.Order{Location: m.Order})
@@ -178,7 +178,7 @@ func (a *authority) open(ctx context.Context, account acme.Account, j *job, old 
 
 // newOrder says which certificate is replaced (RFC 9773 section 5), and leaves that out where
 // the server does not like it.
-func (a *authority) newOrder(ctx context.Context, account acme.Account, asked acme.Order, old *x509.Certificate) (acme.Order, error) {
+func (a *ca) newOrder(ctx context.Context, account acme.Account, asked acme.Order, old *x509.Certificate) (acme.Order, error) {
 	dir, err := a.client.GetDirectory(ctx)
 	if err != nil {
 		return asked, err
@@ -197,7 +197,7 @@ func (a *authority) newOrder(ctx context.Context, account acme.Account, asked ac
 }
 
 // fulfil takes an order from wherever it is to its certificate.
-func (a *authority) fulfil(ctx context.Context, account acme.Account, j *job, order acme.Order) ([]*x509.Certificate, error) {
+func (a *ca) fulfil(ctx context.Context, account acme.Account, j *job, order acme.Order) ([]*x509.Certificate, error) {
 	var err error
 	if order.Status == acme.StatusPending {
 		if err := a.prove(ctx, account, j, order); err != nil {
@@ -234,7 +234,7 @@ func problemOf(o acme.Order) error {
 
 // window asks when the authority would have a certificate renewed (RFC 9773 section 4). Our
 // time within its window is chosen once.
-func (a *authority) window(ctx context.Context, c *x509.Certificate, before window) window {
+func (a *ca) window(ctx context.Context, c *x509.Certificate, before window) window {
 	now := a.issuer.now()
 	w := window{Serial: c.SerialNumber.Text(16), Again: now.Add(longest)}
 	if before.Serial == w.Serial {

@@ -24,10 +24,11 @@ type request struct {
 	names []string // sorted, without final dots
 }
 
-// Request returns the certificate signing request in DER for the first name and, where there
-// are some, the others. One name stands in the common name alone, several in the extension of
-// alternative names too, as the reference has it. With an RSA key it is always the same.
-func Request(key crypto.Signer, names ...string) ([]byte, error) {
+// Request returns a certificate signing request in DER for the first name and, where there are
+// some, the others. plain leaves out the extension of alternative names where there is one
+// name, as the reference does; RFC 8555 section 7.4 allows it, and Let's Encrypt takes it, but
+// other authorities do not. With an RSA key the request is always the same.
+func Request(key crypto.Signer, plain bool, names ...string) ([]byte, error) {
 	if len(names) == 0 {
 		return nil, errors.New("a request wants a name")
 	}
@@ -37,7 +38,7 @@ func Request(key crypto.Signer, names ...string) ([]byte, error) {
 		}
 	}
 	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: dns.Host(names[0])}}
-	if len(names) > 1 {
+	if len(names) > 1 || !plain {
 		for _, n := range names {
 			template.DNSNames = append(template.DNSNames, dns.Host(n))
 		}
