@@ -89,7 +89,7 @@ func TestUnboundValidates(t *testing.T) {
 }
 
 func validateWithUnbound(t *testing.T, s *Signing) {
-	unbound := peer.Need(t, "unbound")[0]
+	peer.Need(t, "unbound")
 	dig := peer.Need(t, "dig")[0]
 	now := clockNow()
 	a, at := startSigned(t, s, now)
@@ -97,50 +97,10 @@ func validateWithUnbound(t *testing.T, s *Signing) {
 	if err != nil || len(ds) != 1 {
 		t.Fatal(ds, err)
 	}
-	dir := t.TempDir()
-	free, l, err := dns.Listen(t.Context(), "127.0.0.1:0", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := strings.Cut(l.Addr().String(), ":")
-	free[0].Close()
-	l.Close()
-	config := fmt.Sprintf(`server:
- interface: 127.0.0.1@%s
- username: ""
- chroot: ""
- directory: %q
- pidfile: ""
- use-syslog: no
- do-not-query-localhost: no
- module-config: "validator iterator"
- trust-anchor: %q
- cache-max-ttl: 0
- cache-max-negative-ttl: 0
-stub-zone:
- name: example
- stub-addr: 127.0.0.1@%d
-remote-control:
- control-enable: no
-`, port, dir, ds[0], at.Port())
-	file := filepath.Join(dir, "unbound.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), unbound, "-d", "-c", file)
-	var log strings.Builder
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck
-		cmd.Wait()         //nolint:errcheck
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	})
-	resolver := client(netip.MustParseAddrPort("127.0.0.1:"+port), dns.UDP, dns.Key{})
+	address := freeAddress(t, "127.0.0.1")
+	runUnbound(t, address.String(), fmt.Sprintf(" module-config: \"validator iterator\"\n trust-anchor: %q\n cache-max-ttl: 0\n"+
+		" cache-max-negative-ttl: 0\nstub-zone:\n name: example\n stub-addr: 127.0.0.1@%d", ds[0], at.Port()))
+	resolver := client(address, dns.UDP, dns.Key{})
 	eventually(t, "unbound", func() bool {
 		r, err := resolver.Exchange(t.Context(), dns.NewQuery("example", dns.TypeSOA))
 		return err == nil && r.Rcode == 0
@@ -149,7 +109,7 @@ remote-control:
 		if q.kind == "DS" {
 			continue // it would have to go to other servers as well
 		}
-		out, err := exec.CommandContext(t.Context(), dig, "@127.0.0.1", "-p", port, "+dnssec", q.name, q.kind).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), dig, "@127.0.0.1", "-p", fmt.Sprint(address.Port()), "+dnssec", q.name, q.kind).CombinedOutput()
 		text := string(out)
 		if err != nil || !strings.Contains(text, "status: "+q.rcode) || !strings.Contains(text, " ad;") && !strings.Contains(text, " ad ") {
 			t.Errorf("%s %s: %v %s", q.name, q.kind, err, text)
