@@ -34,7 +34,13 @@ rfc/fortuna      :
 account          : mail repo rfc/sasl
 stage/submit     : mail account rfc/sasl
 stage/verify     : mail account rfc/dns rfc/authres rfc/spf rfc/dkim rfc/arc rfc/dmarc
-stage/filter     : mail
+spam/mime        :
+spam             : mail spam/mime
+spam/corpus      : mail
+spam/measure     : mail spam spam/corpus
+spam/teach       : mail spam
+stage/filter     : mail spam spam/teach rfc/authres
+stage/teach      : mail account spam spam/teach spam/corpus
 stage/forward    : mail account rfc/srs rfc/authres rfc/dsn
 stage/sign       : mail rfc/dkim rfc/arc rfc/authres
 stage/queue      : mail rfc/dsn rfc/authres

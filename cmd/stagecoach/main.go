@@ -24,9 +24,10 @@ type cli struct {
 	Signer     signerCmd     `cmd:"" group:"stages" help:"One stage: sign mail with DKIM."`
 	Relay      relayCmd      `cmd:"" group:"stages" help:"One stage: forward, queue, and carry mail to its recipients' servers."`
 
-	Queue queueCmd `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
-	Dkim  dkimCmd  `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
-	Hash  hashCmd  `cmd:"" group:"tools" help:"Hash a password for the users repository; it is read from the terminal or standard input."`
+	Filter filterCmd `cmd:"" group:"tools" help:"Ask the spam filter, teach it, measure it."`
+	Queue  queueCmd  `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
+	Dkim   dkimCmd   `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
+	Hash   hashCmd   `cmd:"" group:"tools" help:"Hash a password for the users repository; it is read from the terminal or standard input."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
