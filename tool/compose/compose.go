@@ -76,10 +76,10 @@ func (l Letter) fields() ([]mail.Field, error) {
 			return nil, err
 		}
 		if n > 1 && x.name == "Sender" {
-			return nil, errors.New("Sender: there is one sender (RFC 5322 section 3.6.2)")
+			return nil, errors.New("there is one Sender (RFC 5322 section 3.6.2)")
 		}
 		if n > 1 && x.name == "From" && l.Sender == "" {
-			return nil, errors.New("From: a mail of several authors needs a Sender (RFC 5322 section 3.6.2)")
+			return nil, errors.New("a mail of several authors needs a Sender (RFC 5322 section 3.6.2)")
 		}
 		if n > 0 {
 			out = append(out, f)
