@@ -82,12 +82,11 @@ func (r *Resolver) recall(k key, now time.Time) *found {
 func (r *Resolver) chain(w want, step func(key) (*found, error)) (*result, error) {
 	res := &result{security: Secure}
 	name := w.name
-	seen := map[string]bool{}
+	var seen map[string]bool // none for the answers without aliases, which are most
 	for restarts := 0; ; restarts++ {
 		if restarts > r.Limits.Restarts || seen[name] {
 			return nil, fail(dns.ExtendedOther, "the aliases of %s do not end", w.name)
 		}
-		seen[name] = true
 		f, err := step(key{name, w.t})
 		if err != nil {
 			return nil, err
@@ -110,6 +109,10 @@ func (r *Resolver) chain(w want, step func(key) (*found, error)) (*result, error
 				return res, nil
 			}
 		}
+		if seen == nil {
+			seen = map[string]bool{}
+		}
+		seen[name] = true
 		name = to
 	}
 }
