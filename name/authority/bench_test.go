@@ -67,6 +67,34 @@ func BenchmarkUpdate(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }
 
+// BenchmarkSign signs 10,000 names from nothing, and then again with one of them changed.
+func BenchmarkSign(b *testing.B) {
+	text := "@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS ns\nns 60 A 192.0.2.1\n"
+	var hosts strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&hosts, "host%d 60 A 192.0.2.1\n", i)
+	}
+	s := &Signing{Dir: b.TempDir()}
+	first, again := zoneOf(b, "example", text+hosts.String()), zoneOf(b, "example", text+hosts.String()+"more 60 A 192.0.2.1\n")
+	now := time.Now()
+	var signed *Zone
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			var err error
+			if signed, _, err = s.sign(first, nil, now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := s.sign(again, signed, now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkLargeZone loads 100,000 names and reports the memory that they take.
 func BenchmarkLargeZone(b *testing.B) {
 	var text strings.Builder

@@ -54,8 +54,8 @@ func (h exchangeHandler) Serve(ctx context.Context, r *Request, send func(*Msg) 
 // Limits of a Server. A zero field means the default that stands behind it.
 type Limits struct {
 	Pending  int           // requests over UDP that wait for an answer; above, they are dropped: 1000
-	Conns    int           // connections in all: 1000
-	PerAddr  int           // connections from one IPv4 address or IPv6 /64: 50
+	Conns    int           // connections in all: 4000
+	PerAddr  int           // connections from one IPv4 address or IPv6 /64: 200
 	Parallel int           // requests of one connection in work at once: 1, which keeps their order
 	Idle     time.Duration // silence on a connection: 10 s
 	Held     time.Duration // silence on one that Stream.Hold was called for: 24 h
@@ -75,8 +75,8 @@ func (l Limits) orDefault() Limits {
 		}
 	}
 	positive(&l.Pending, 1000)
-	positive(&l.Conns, 1000)
-	positive(&l.PerAddr, 50)
+	positive(&l.Conns, 4000)
+	positive(&l.PerAddr, 200)
 	positive(&l.Parallel, 1)
 	patience(&l.Idle, 10*time.Second)
 	patience(&l.Held, 24*time.Hour)

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -193,12 +194,12 @@ func ParseType(s string) (uint16, bool) {
 	return parseTypeNumber(s)
 }
 
-// RcodeName returns the mnemonic of a response code.
+// RcodeName returns the mnemonic of a response code, or RCODEnnn.
 func RcodeName(rcode int) string {
 	if s, ok := dns.RcodeToString[rcode]; ok {
 		return s
 	}
-	return dns.RcodeToString[RcodeServerFailure] + "?"
+	return "RCODE" + strconv.Itoa(rcode)
 }
 
 func reverseName(ip string) (string, error) { return dns.ReverseAddr(ip) }
