@@ -16,11 +16,11 @@ import (
 
 // prove shows the authority, name by name, that the zone is ours to write (RFC 8555 section
 // 8.4). The records are removed again whatever happens.
-func (a *ca) prove(ctx context.Context, account acme.Account, j *job, order acme.Order) error {
+func (v *visit) prove(ctx context.Context, j *job, order acme.Order) error {
 	var open []acme.Authorization
 	var wanted []challenge
 	for _, url := range order.Authorizations {
-		z, err := a.client.GetAuthorization(ctx, account, url)
+		z, err := v.client.GetAuthorization(ctx, v.account, url)
 		if err != nil {
 			return fmt.Errorf("looking at an authorization: %w", err)
 		}
@@ -45,33 +45,33 @@ func (a *ca) prove(ctx context.Context, account acme.Account, j *job, order acme
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		if err := j.cleanUp(clean); err != nil {
-			a.issuer.Log.Warn("issuer: the challenge could not be removed", "host", j.host, "err", err)
+			v.ca.issuer.Log.Warn("issuer: the challenge could not be removed", "host", j.host, "err", err)
 		}
 	}()
 	if err := j.present(ctx, wanted); err != nil {
 		return err
 	}
-	if err := a.issuer.spread(ctx, j.watch.zone, wanted); err != nil {
+	if err := v.ca.issuer.spread(ctx, j.watch.zone, wanted); err != nil {
 		return err
 	}
-	return a.have(ctx, account, open)
+	return v.have(ctx, open)
 }
 
 func isDNS(c acme.Challenge) bool { return c.Type == acme.ChallengeTypeDNS01 }
 
 // have asks the authority to look, and waits until it has.
-func (a *ca) have(ctx context.Context, account acme.Account, open []acme.Authorization) error {
+func (v *visit) have(ctx context.Context, open []acme.Authorization) error {
 	for _, z := range open {
 		c := z.Challenges[slices.IndexFunc(z.Challenges, isDNS)]
 		if c.Status == acme.StatusProcessing { // before a restart
 			continue
 		}
-		if _, err := a.client.InitiateChallenge(ctx, account, c); err != nil {
+		if _, err := v.client.InitiateChallenge(ctx, v.account, c); err != nil {
 			return fmt.Errorf("having %s proved: %w", z.Identifier.Value, err)
 		}
 	}
 	for _, z := range open {
-		if done, err := a.client.PollAuthorization(ctx, account, z); err != nil {
+		if done, err := v.client.PollAuthorization(ctx, v.account, z); err != nil {
 			if done.Status == acme.StatusInvalid {
 				err = fmt.Errorf("%w: %w", errOver, err)
 			}

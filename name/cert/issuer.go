@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mholt/acmez/v3/acme"
-
 	"stagecoach/rfc/dns"
 )
 
@@ -182,43 +180,4 @@ func (i *Issuer) forget(zone string, asked map[string]bool) {
 			delete(i.statuses, host)
 		}
 	}
-}
-
-// accountNow returns the account, registered.
-func (a *ca) accountNow(ctx context.Context) (acme.Account, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.account.Location != "" {
-		return a.account, nil
-	}
-	o := a.issuer.Account
-	asked := acme.Account{TermsOfServiceAgreed: true, PrivateKey: o.Key}
-	if o.Email != "" {
-		asked.Contact = []string{"mailto:" + o.Email}
-	}
-	if o.KeyID != "" {
-		if err := asked.SetExternalAccountBinding(ctx, a.client, acme.EAB{KeyID: o.KeyID, MACKey: o.MACKey}); err != nil {
-			return asked, fmt.Errorf("binding the account: %w", err)
-		}
-	}
-	got, err := a.client.NewAccount(ctx, asked)
-	if err != nil {
-		return got, fmt.Errorf("registering the account: %w", err)
-	}
-	if got.Status != acme.StatusValid {
-		return got, fmt.Errorf("the account is %s", cmp.Or(got.Status, "in no known state"))
-	}
-	if !slices.Equal(got.Contact, asked.Contact) && o.Email != "" {
-		changed := got
-		changed.Contact = asked.Contact
-		if changed, err = a.client.UpdateAccount(ctx, changed); err != nil {
-			a.issuer.Log.Warn("issuer: the address of the account could not be changed", "err", err)
-		} else {
-			changed.Location = got.Location
-			got = changed
-		}
-	}
-	a.account = got
-	a.issuer.Log.Info("issuer: account", "url", got.Location, "directory", a.issuer.Directory)
-	return got, nil
 }

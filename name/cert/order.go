@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,11 +20,21 @@ import (
 // A ca is the ACME server (RFC 8555) as an Issuer sees it.
 type ca struct {
 	issuer *Issuer
-	client *acme.Client
+	http   *http.Client
 
-	mu      sync.Mutex
+	registering sync.Mutex
+	account     acme.Account
+
+	mu    sync.Mutex
+	until time.Time // it has asked not to be asked before
+}
+
+// A visit is one business with the server. The client lives no longer: it never reads the
+// directory again, and nonces grow stale.
+type visit struct {
+	ca      *ca
+	client  *acme.Client
 	account acme.Account
-	until   time.Time // it has asked not to be asked before
 }
 
 // What a response of an ACME server may have, and how often an order is looked at.
@@ -43,10 +55,31 @@ func newCA(i *Issuer) *ca {
 	if c.Timeout == 0 {
 		c.Timeout = time.Minute
 	}
-	a.client = &acme.Client{
-		Directory: i.Directory, HTTPClient: &c, UserAgent: "stagecoach", PollInterval: pollOrder, PollTimeout: maxOrder,
-	}
+	a.http = &c
 	return a
+}
+
+func (a *ca) visit() *visit {
+	return &visit{ca: a, client: &acme.Client{
+		Directory: a.issuer.Directory, HTTPClient: a.http, UserAgent: "stagecoach", PollInterval: pollOrder, PollTimeout: maxOrder,
+	}}
+}
+
+// reach sees that the server is there at all, before an order is counted.
+func (a *ca) reach(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.issuer.Directory, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := a.http.Do(r)
+	if err != nil {
+		return fmt.Errorf("the authority cannot be reached: %w", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the authority says %s", resp.Status)
+	}
+	return nil
 }
 
 // A listener bounds responses and hears when the server wants to be left alone.
@@ -100,18 +133,62 @@ func (a *ca) notBefore() time.Time {
 	return a.until
 }
 
+// register returns the account, registered.
+func (v *visit) register(ctx context.Context) (acme.Account, error) {
+	a := v.ca
+	a.registering.Lock()
+	defer a.registering.Unlock()
+	if a.account.Location != "" {
+		return a.account, nil
+	}
+	o := a.issuer.Account
+	asked := acme.Account{TermsOfServiceAgreed: true, PrivateKey: o.Key}
+	if o.Email != "" {
+		asked.Contact = []string{"mailto:" + o.Email}
+	}
+	if o.KeyID != "" {
+		if err := asked.SetExternalAccountBinding(ctx, v.client, acme.EAB{KeyID: o.KeyID, MACKey: o.MACKey}); err != nil {
+			return asked, fmt.Errorf("binding the account: %w", err)
+		}
+	}
+	got, err := v.client.NewAccount(ctx, asked)
+	if err != nil {
+		return got, fmt.Errorf("registering the account: %w", err)
+	}
+	if got.Status != acme.StatusValid {
+		return got, fmt.Errorf("the account is %s", cmp.Or(got.Status, "in no known state"))
+	}
+	if !slices.Equal(got.Contact, asked.Contact) && o.Email != "" {
+		changed := got
+		changed.Contact = asked.Contact
+		if changed, err = v.client.UpdateAccount(ctx, changed); err != nil {
+			a.issuer.Log.Warn("issuer: the address of the account could not be changed", "err", err)
+		} else {
+			changed.Location = got.Location
+			got = changed
+		}
+	}
+	a.account = got
+	a.issuer.Log.Info("issuer: account", "url", got.Location, "directory", a.issuer.Directory)
+	return got, nil
+}
+
 // obtain orders a certificate for the request of a job and returns it, leaf first. old is the
 // one that it replaces, nil for none.
 func (a *ca) obtain(ctx context.Context, j *job, old *x509.Certificate) ([]*x509.Certificate, error) {
-	account, err := a.accountNow(ctx)
+	v := a.visit()
+	err := a.reach(ctx)
+	if err == nil {
+		v.account, err = v.register(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	order, err := a.open(ctx, account, j, old)
+	order, err := v.open(ctx, j, old)
 	if err != nil {
 		return nil, a.lost(err)
 	}
-	chain, err := a.fulfil(ctx, account, j, order)
+	chain, err := v.fulfil(ctx, j, order)
 	if err != nil && ctx.Err() == nil && isFinal(err) {
 		j.memory.Order = "" // it is over; the next try makes another
 	}
@@ -131,19 +208,19 @@ func isFinal(err error) bool {
 func (a *ca) lost(err error) error {
 	var p acme.Problem
 	if errors.As(err, &p) && p.Type == acme.ProblemTypeAccountDoesNotExist {
-		a.mu.Lock()
+		a.registering.Lock()
 		a.account = acme.Account{}
-		a.mu.Unlock()
+		a.registering.Unlock()
 	}
 	return err
 }
 
 // open takes up the order that is remembered, or makes one and remembers that, before and
 // after: so whenever we are killed, no restart makes another before its time.
-func (a *ca) open(ctx context.Context, account acme.Account, j *job, old *x509.Certificate) (acme.Order, error) {
-	m, i := j.memory, a.issuer
+func (v *visit) open(ctx context.Context, j *job, old *x509.Certificate) (acme.Order, error) {
+	m, i := j.memory, v.ca.issuer
 	if m.Order != "" {
-		order, err := a.client.GetOrder(ctx, account, acme.Order{Location: m.Order})
+		order, err := v.client.GetOrder(ctx, v.account, acme.Order{Location: m.Order})
 		order.Location = m.Order
 		if err == nil && order.Status != acme.StatusInvalid {
 			return order, nil
@@ -168,7 +245,7 @@ func (a *ca) open(ctx context.Context, account acme.Account, j *job, old *x509.C
 	for _, name := range j.request.names {
 		asked.Identifiers = append(asked.Identifiers, acme.Identifier{Type: "dns", Value: name})
 	}
-	order, err := a.newOrder(ctx, account, asked, old)
+	order, err := v.newOrder(ctx, asked, old)
 	if err != nil {
 		return order, fmt.Errorf("ordering: %w", err)
 	}
@@ -178,33 +255,33 @@ func (a *ca) open(ctx context.Context, account acme.Account, j *job, old *x509.C
 
 // newOrder says which certificate is replaced (RFC 9773 section 5), and leaves that out where
 // the server does not like it.
-func (a *ca) newOrder(ctx context.Context, account acme.Account, asked acme.Order, old *x509.Certificate) (acme.Order, error) {
-	dir, err := a.client.GetDirectory(ctx)
+func (v *visit) newOrder(ctx context.Context, asked acme.Order, old *x509.Certificate) (acme.Order, error) {
+	dir, err := v.client.GetDirectory(ctx)
 	if err != nil {
 		return asked, err
 	}
 	if old != nil && dir.RenewalInfo != "" && len(old.AuthorityKeyId) > 0 {
 		with := asked
 		if with.Replaces, err = acme.ARIUniqueIdentifier(old); err == nil {
-			order, err := a.client.NewOrder(ctx, account, with)
+			order, err := v.client.NewOrder(ctx, v.account, with)
 			var p acme.Problem
 			if err == nil || !errors.As(err, &p) || p.Status/100 != 4 || p.Type == acme.ProblemTypeRateLimited {
 				return order, err
 			}
 		}
 	}
-	return a.client.NewOrder(ctx, account, asked)
+	return v.client.NewOrder(ctx, v.account, asked)
 }
 
 // fulfil takes an order from wherever it is to its certificate.
-func (a *ca) fulfil(ctx context.Context, account acme.Account, j *job, order acme.Order) ([]*x509.Certificate, error) {
+func (v *visit) fulfil(ctx context.Context, j *job, order acme.Order) ([]*x509.Certificate, error) {
 	var err error
 	if order.Status == acme.StatusPending {
-		if err := a.prove(ctx, account, j, order); err != nil {
+		if err := v.prove(ctx, j, order); err != nil {
 			return nil, err
 		}
 		location := order.Location
-		if order, err = a.client.GetOrder(ctx, account, order); err != nil {
+		if order, err = v.client.GetOrder(ctx, v.account, order); err != nil {
 			return nil, fmt.Errorf("looking at the order: %w", err)
 		}
 		order.Location = location
@@ -214,11 +291,11 @@ func (a *ca) fulfil(ctx context.Context, account acme.Account, j *job, order acm
 	case acme.StatusInvalid:
 		return nil, fmt.Errorf("%w: %w", errOver, problemOf(order))
 	default: // FinalizeOrder takes one in processing up, too
-		if order, err = a.client.FinalizeOrder(ctx, account, order, j.request.der); err != nil {
+		if order, err = v.client.FinalizeOrder(ctx, v.account, order, j.request.der); err != nil {
 			return nil, fmt.Errorf("finishing the order: %w", err)
 		}
 	}
-	chains, err := a.client.GetCertificateChain(ctx, account, order.Certificate)
+	chains, err := v.client.GetCertificateChain(ctx, v.account, order.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("fetching the certificate: %w", err)
 	}
@@ -246,7 +323,7 @@ func (a *ca) window(ctx context.Context, c *x509.Certificate, before window) win
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	info, err := a.client.GetRenewalInfo(ctx, c)
+	info, err := a.visit().client.GetRenewalInfo(ctx, c)
 	if err != nil || !info.SuggestedWindow.End.After(info.SuggestedWindow.Start) {
 		return w // without it the life of the certificate counts
 	}
