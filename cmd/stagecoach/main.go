@@ -23,6 +23,7 @@ type cli struct {
 	Spamfilter spamfilterCmd `cmd:"" group:"stages" help:"One stage: label mail as spam or not."`
 	Signer     signerCmd     `cmd:"" group:"stages" help:"One stage: sign mail with DKIM."`
 	Relay      relayCmd      `cmd:"" group:"stages" help:"One stage: forward, queue, and carry mail to its recipients' servers."`
+	Resolver   resolverCmd   `cmd:"" group:"stages" help:"Resolve names from the root, validated by DNSSEC; ask a running resolver."`
 
 	Filter filterCmd `cmd:"" group:"tools" help:"Ask the spam filter, teach it, measure it."`
 	Queue  queueCmd  `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`

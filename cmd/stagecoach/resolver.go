@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stagecoach/name/resolver"
+	"stagecoach/rfc/dns"
+)
+
+type resolverCmd struct {
+	Control string `help:"Socket by which a running resolver takes orders." default:"/run/stagecoach/resolver.sock" placeholder:"PATH"`
+
+	Serve resolverServeCmd `cmd:"" default:"withargs" help:"Answer questions on port 53, and over TLS."`
+	Query resolverQueryCmd `cmd:"" help:"Ask, and print the answer with its chain of trust, step by step."`
+	Flush resolverFlushCmd `cmd:"" help:"Have the running resolver forget a name."`
+	Dump  resolverDumpCmd  `cmd:"" help:"Print what the running resolver remembers."`
+	Stats resolverStatsCmd `cmd:"" help:"Print what the running resolver has done."`
+}
+
+// resolveOptions say how names are resolved, wherever that is done.
+type resolveOptions struct {
+	Forward   []string     `help:"A zone that is asked of a resolver: ZONE=udp:IP[:PORT], tcp:... or tls:...; several of one zone stand in for each other." placeholder:"ZONE=NS"`
+	Stub      []string     `help:"A zone that is asked of its own authority, without a walk from the root." placeholder:"ZONE=NS"`
+	Open      []string     `help:"Zones to look up although they are for local use only, as 10.in-addr.arpa." placeholder:"ZONE"`
+	Untrusted []string     `help:"Zones not to validate, as their signatures are known to be broken (RFC 7646)." placeholder:"ZONE"`
+	Anchors   string       `help:"File that keeps the root's keys as they roll (RFC 5011); the two of today are built in." placeholder:"FILE"`
+	Cache     Size         `help:"Memory for answers." default:"64M"`
+	NoIPv4    bool         `name:"no-ipv4" help:"Ask no name servers over IPv4."`
+	NoIPv6    bool         `name:"no-ipv6" help:"Ask no name servers over IPv6."`
+	Hints     []netip.Addr `help:"Root servers to begin with (default: those of the Internet)." placeholder:"IP"`
+	Trust     string       `help:"File with DS or DNSKEY records to trust instead of the root's of today, for worlds of your own; an empty file turns validation off." placeholder:"FILE"`
+	Port      uint16       `name:"dns-port" help:"Where name servers listen." default:"53"`
+	Private   bool         `help:"Ask name servers at private and loopback addresses too."`
+}
+
+// resolver makes a resolver of the options.
+func (o resolveOptions) resolver() (*resolver.Resolver, error) {
+	r := &resolver.Resolver{
+		Hints: o.Hints, Port: o.Port, Untrusted: o.Untrusted, Open: o.Open, Private: o.Private,
+		NoIPv4: o.NoIPv4, NoIPv6: o.NoIPv6, CacheBytes: int(o.Cache), AnchorFile: o.Anchors,
+	}
+	if o.Trust != "" {
+		f, err := os.Open(o.Trust)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		rrs, err := dns.ParseZone(f, ".")
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Trust, err)
+		}
+		r.Anchors = append([]dns.RR{}, rrs...)
+	}
+	var err error
+	if r.Routes, err = routes(o.Forward, true); err != nil {
+		return nil, fmt.Errorf("--forward: %w", err)
+	}
+	stubs, err := routes(o.Stub, false)
+	if err != nil {
+		return nil, fmt.Errorf("--stub: %w", err)
+	}
+	r.Routes = append(r.Routes, stubs...)
+	return r, nil
+}
+
+// routes reads "ZONE=NS" texts.
+func routes(texts []string, recursive bool) ([]resolver.Route, error) {
+	clients := map[string]*dns.Client{}
+	var out []resolver.Route
+	for _, text := range texts {
+		zone, server, ok := strings.Cut(text, "=")
+		if !ok || !dns.IsName(zone) {
+			return nil, fmt.Errorf("%q: write ZONE=udp:IP, as .=tls:9.9.9.9!dns.quad9.net", text)
+		}
+		n, err := dns.ParseNameserver(server)
+		if err != nil {
+			return nil, err
+		}
+		zone = dns.Canonical(zone)
+		if clients[zone] == nil {
+			clients[zone] = &dns.Client{}
+			out = append(out, resolver.Route{Zone: zone, To: clients[zone], Recursive: recursive})
+		}
+		clients[zone].Servers = append(clients[zone].Servers, n)
+	}
+	return out, nil
+}
+
+type resolverServeCmd struct {
+	Listen    []string       `help:"Where to answer over UDP and TCP (default ${default})." default:"127.0.0.1:53" placeholder:"HOST:PORT"`
+	ListenTLS []string       `name:"listen-tls" help:"Where to answer over TLS (port 853)." placeholder:"HOST:PORT"`
+	Allow     []netip.Prefix `help:"Networks that are answered besides this machine." placeholder:"CIDR"`
+	PerClient int            `help:"Questions of one client in work at the same time." default:"100"`
+	Sockets   int            `help:"UDP sockets for each address, between which clients are spread." default:"2"`
+	TLS       tlsOptions     `embed:""`
+	Resolve   resolveOptions `embed:""`
+	Serving   runOptions     `embed:""`
+}
+
+// Help shows examples.
+func (resolverServeCmd) Help() string {
+	return `Examples:
+
+  stagecoach resolver serve --listen 127.0.0.1:53 --anchors /var/lib/stagecoach/anchors
+  stagecoach resolver serve --listen 10.0.0.2:53 --allow 10.0.0.0/24 --stub example.org=udp:10.0.0.1`
+}
+
+// Run serves until ctx ends.
+func (c resolverServeCmd) Run(ctx context.Context, parent *resolverCmd) error {
+	p, err := newProcess(ctx, c.Serving)
+	if err != nil {
+		return err
+	}
+	if err := c.build(p, parent.Control); err != nil {
+		return p.abort(err)
+	}
+	return p.wait()
+}
+
+func (c resolverServeCmd) build(p *process, control string) error {
+	r, err := c.Resolve.resolver()
+	if err != nil {
+		return err
+	}
+	r.Log = p.log
+	watchResolver(p.reg, r)
+	p.behind("trust anchors", r.Run)
+	if err := os.MkdirAll(filepath.Dir(control), 0o755); err != nil {
+		p.log.Warn("no orders are taken", "err", err)
+	} else if l, err := listen(p.front, "unix:"+control); err != nil {
+		p.log.Warn("no orders are taken", "err", err)
+	} else {
+		p.behind("control", func(ctx context.Context) error { return r.ServeControl(ctx, l) })
+	}
+	server := &dns.Server{
+		Handler: &resolver.Service{Resolver: r, Allow: c.Allow, PerClient: c.PerClient},
+		Limits:  dns.Limits{Parallel: 20},
+		Log:     p.log,
+	}
+	for _, address := range c.Listen {
+		conns, l, err := dns.Listen(p.front, address, max(c.Sockets, 1))
+		if err != nil {
+			return err
+		}
+		p.log.Info("listening", "listener", "dns", "address", l.Addr().String())
+		p.servers.Go(func() { p.ended("dns over UDP", server.ServePacket(p.front, conns...)) })
+		p.servers.Go(func() { p.ended("dns over TCP", server.Serve(p.front, l)) })
+	}
+	if len(c.ListenTLS) == 0 {
+		return nil
+	}
+	cert, err := p.certificate(c.TLS, "localhost")
+	if err != nil {
+		return err
+	}
+	for _, address := range c.ListenTLS {
+		l, err := listen(p.front, address)
+		if err != nil {
+			return err
+		}
+		p.log.Info("listening", "listener", "dns over TLS", "address", l.Addr().String())
+		t := tls.NewListener(l, cert.Config())
+		p.servers.Go(func() { p.ended("dns over TLS", server.Serve(p.front, t)) })
+	}
+	return nil
+}
+
+// watchResolver shows the statistics of a resolver under /metrics.
+func watchResolver(reg prometheus.Registerer, r *resolver.Resolver) {
+	for name := range r.Stats().All() {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "stagecoach_resolver_" + strings.ToLower(name), Help: "See the fields of resolver.Stats: " + name + ".",
+		}, func() float64 { return r.Stats().All()[name] }))
+	}
+}
+
+type resolverQueryCmd struct {
+	Name    string         `arg:"" help:"The name to ask for."`
+	Type    string         `arg:"" help:"The type, as MX or TLSA." default:"A"`
+	Anew    bool           `help:"Resolve from scratch in this process, instead of asking the running resolver."`
+	Resolve resolveOptions `embed:""`
+}
+
+// Help shows examples.
+func (resolverQueryCmd) Help() string {
+	return `Examples:
+
+  stagecoach resolver query example.org MX
+  stagecoach resolver query _25._tcp.mx.example.org TLSA --anew`
+}
+
+// Run asks the running resolver, which knows what the mail service knows, or begins anew.
+func (c resolverQueryCmd) Run(ctx context.Context, parent *resolverCmd) error {
+	if _, err := os.Stat(parent.Control); err == nil && !c.Anew {
+		return resolver.Order(ctx, parent.Control, os.Stdout, "query", c.Name, c.Type)
+	}
+	t, ok := dns.ParseType(c.Type)
+	if !ok || !dns.IsName(c.Name) {
+		return fmt.Errorf("%q %q is no name and type", c.Name, c.Type)
+	}
+	r, err := c.Resolve.resolver()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	e, err := r.Explain(ctx, dns.NewQuery(c.Name, t))
+	if err != nil {
+		return err
+	}
+	fmt.Print(e)
+	if e.Response.Rcode == dns.RcodeServerFailure {
+		return errors.New("no answer; this is temporary, and says nothing of the name")
+	}
+	return nil
+}
+
+type resolverFlushCmd struct {
+	Name  string `arg:"" help:"The name."`
+	Below bool   `help:"And all names below it."`
+}
+
+// Help shows an example.
+func (resolverFlushCmd) Help() string {
+	return "Example: stagecoach resolver flush example.org --below"
+}
+
+// Run sends the order.
+func (c resolverFlushCmd) Run(ctx context.Context, parent *resolverCmd) error {
+	words := []string{"flush", c.Name}
+	if c.Below {
+		words = append(words, "below")
+	}
+	return resolver.Order(ctx, parent.Control, os.Stdout, words...)
+}
+
+type resolverDumpCmd struct{}
+
+// Help shows an example.
+func (resolverDumpCmd) Help() string { return "Example: stagecoach resolver dump | grep example.org" }
+
+// Run sends the order.
+func (resolverDumpCmd) Run(ctx context.Context, parent *resolverCmd) error {
+	return resolver.Order(ctx, parent.Control, os.Stdout, "dump")
+}
+
+type resolverStatsCmd struct{}
+
+// Help shows an example.
+func (resolverStatsCmd) Help() string { return "Example: stagecoach resolver stats" }
+
+// Run sends the order.
+func (resolverStatsCmd) Run(ctx context.Context, parent *resolverCmd) error {
+	return resolver.Order(ctx, parent.Control, os.Stdout, "stats")
+}
