@@ -40,7 +40,7 @@ spam/corpus      : mail
 spam/measure     : mail spam spam/corpus
 spam/teach       : mail spam
 stage/filter     : mail spam spam/teach rfc/authres
-stage/teach      : mail account spam spam/teach spam/corpus
+stage/teach      : mail account spam spam/teach spam/mime
 stage/forward    : mail account rfc/srs rfc/authres rfc/dsn
 stage/sign       : mail rfc/dkim rfc/arc rfc/authres
 stage/queue      : mail rfc/dsn rfc/authres

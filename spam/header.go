@@ -126,8 +126,10 @@ func (r *reader) field(name string, f mail.Field, seen *headerSeen) {
 		seen.reference = true
 	case "list-unsubscribe":
 		seen.unsubscribe = true
-	case "received":
-		seen.received++
+	case "received", "return-path", "delivered-to", "x-original-to":
+		if !r.hops {
+			return
+		}
 	case "x-mailer", "user-agent":
 		r.fieldWords("mailer", value, fields, false)
 		return

@@ -150,7 +150,7 @@ func (l *learner) freeze(routes bool) *Model {
 func (m *Model) sum(s *[families][]uint32) float64 {
 	total := float64(m.bias)
 	for g := range s {
-		if len(s[g]) == 0 {
+		if len(s[g]) == 0 || family(g) == routes && !m.routes {
 			continue
 		}
 		var t int32

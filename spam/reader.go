@@ -24,6 +24,7 @@ type reader struct {
 	f      *features
 	names  *names // nil unless somebody wants to know
 	routes bool   // also what belongs to the place where a mail was collected
+	hops   bool   // of that also through which servers it came
 	text   []byte // normalised, as it is seen
 	raw    []byte
 	buf    []byte
@@ -45,7 +46,7 @@ func newReader() *reader { return &reader{f: newFeatures()} }
 // the body's reader.
 func (r *reader) read(m *mail.Message) error {
 	r.f.reset()
-	*r = reader{f: r.f, names: r.names, routes: r.routes, text: r.text[:0], raw: r.raw[:0], buf: r.buf, tmp: r.tmp, walker: r.walker}
+	*r = reader{f: r.f, names: r.names, routes: r.routes, hops: r.hops, text: r.text[:0], raw: r.raw[:0], buf: r.buf, tmp: r.tmp, walker: r.walker}
 	ct, enc, cd := r.header(&m.Header)
 	n := min(m.Body.Size(), maxBody)
 	if int64(cap(r.buf)) < n {

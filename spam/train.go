@@ -24,7 +24,7 @@ func (t *Trainer) Add(m *mail.Message, spam bool) error {
 	if t.reader == nil {
 		t.reader = newReader()
 	}
-	t.reader.routes = t.Routes
+	t.reader.routes, t.reader.hops = t.Routes, t.Routes
 	if err := t.reader.read(m); err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ type Online struct {
 // NewOnline returns a learner that has seen nothing; routes is as in Trainer.
 func NewOnline(routes bool) *Online {
 	o := &Online{reader: newReader(), l: newLearner()}
-	o.reader.routes = routes
+	o.reader.routes, o.reader.hops = routes, routes
 	return o
 }
 

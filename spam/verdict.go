@@ -55,56 +55,89 @@ type Judge struct {
 	readers sync.Pool
 }
 
-func (j *Judge) reader() *reader {
-	r, ok := j.readers.Get().(*reader)
-	if !ok {
-		r = newReader()
-	}
-	r.routes, r.names = j.Model.routes, nil
-	return r
-}
-
-// Judge classifies a mail. An error is one of reading its body; then the verdict is Unknown.
-func (j *Judge) Judge(m *mail.Message, extra ...Evidence) (Verdict, error) {
-	r := j.reader()
-	defer j.readers.Put(r)
-	if err := r.read(m); err != nil {
-		return Verdict{Label: Unknown, Probability: 0.5}, err
-	}
-	return j.judge(r, extra), nil
-}
-
-// Explain is Judge with reasons. It takes about three times as long.
-func (j *Judge) Explain(m *mail.Message, extra ...Evidence) (Verdict, error) {
-	r := j.reader()
-	defer j.readers.Put(r)
-	r.names = newNames()
-	if err := r.read(m); err != nil {
-		return Verdict{Label: Unknown, Probability: 0.5}, err
-	}
-	v := j.judge(r, extra)
-	v.Reasons = j.reasons(r, extra)
-	return v, nil
-}
-
-// Evidence is what is known of a mail beside what it says: who wrote it, who vouches for him,
-// what a user taught. Weight is as in Reason, in units of the logarithm of the odds.
+// Evidence is what is known of a mail beside what it says: who wrote it, who vouches for him.
+// Weight is as in Reason, in units of the logarithm of the odds.
 type Evidence struct {
 	Text   string
 	Weight float64
 	Sure   bool // it means something although no word is known
 }
 
-func (j *Judge) judge(r *reader, extra []Evidence) Verdict {
-	s := &r.f.slots
-	v := Verdict{Words: j.Model.known(s)}
-	odds := j.Model.meta.Slope*j.Model.sum(s) + j.Model.meta.Offset
+// Beside is what a judgement takes into account beside the mail and the model.
+type Beside struct {
+	Evidence []Evidence
+	Lessons  []Lesson // what was taught by those to whom the mail goes
+}
+
+// reader takes a reader from the pool that has read a mail.
+func (j *Judge) reader(m *mail.Message, names *names, lessons bool) (*reader, error) {
+	r, ok := j.readers.Get().(*reader)
+	if !ok {
+		r = newReader()
+	}
+	r.routes, r.hops, r.names = j.Model.routes || lessons, j.Model.routes, names
+	if err := r.read(m); err != nil {
+		j.readers.Put(r)
+		return nil, err
+	}
+	return r, nil
+}
+
+// Judge classifies a mail. An error is one of reading its body; then the verdict is Unknown.
+func (j *Judge) Judge(m *mail.Message, b Beside) (Verdict, error) {
+	r, err := j.reader(m, nil, len(b.Lessons) > 0)
+	if err != nil {
+		return Verdict{Label: Unknown, Probability: 0.5}, err
+	}
+	defer j.readers.Put(r)
+	return j.judge(r, b.evidence(r)), nil
+}
+
+// Explain is Judge with reasons. It takes about three times as long.
+func (j *Judge) Explain(m *mail.Message, b Beside) (Verdict, error) {
+	r, err := j.reader(m, newNames(), len(b.Lessons) > 0)
+	if err != nil {
+		return Verdict{Label: Unknown, Probability: 0.5}, err
+	}
+	defer j.readers.Put(r)
+	all := b.evidence(r)
+	v := j.judge(r, all)
+	v.Reasons = j.reasons(r, all)
+	return v, nil
+}
+
+// evidence adds what the lessons say of the mail that r has read.
+func (b Beside) evidence(r *reader) []Evidence {
+	if len(b.Lessons) == 0 {
+		return b.Evidence
+	}
+	w := recall(r, b.Lessons)
+	if math.Abs(w) < 0.01 {
+		return b.Evidence
+	}
+	text := "resembles mail that you taught to be good"
+	if w > 0 {
+		text = "resembles mail that you taught to be spam"
+	}
+	return append(slices.Clip(b.Evidence), Evidence{Text: text, Weight: w, Sure: math.Abs(w) > sureLesson})
+}
+
+// sureLesson is how much of a lesson a mail must recall for its label to count although it has
+// few known words.
+const sureLesson = 3
+
+func (j *Judge) odds(r *reader) float64 {
+	return j.Model.meta.Slope*j.Model.sum(&r.f.slots) + j.Model.meta.Offset
+}
+
+func (j *Judge) judge(r *reader, all []Evidence) Verdict {
+	v := Verdict{Words: j.Model.known(&r.f.slots), Odds: j.odds(r)}
 	sure := v.Words >= minKnown
-	for _, e := range extra {
-		odds += e.Weight
+	for _, e := range all {
+		v.Odds += e.Weight
 		sure = sure || e.Sure
 	}
-	v.Odds, v.Probability = odds, 1/(1+math.Exp(-odds))
+	v.Probability = 1 / (1 + math.Exp(-v.Odds))
 	switch {
 	case r.limited || !sure:
 		v.Label = Unknown

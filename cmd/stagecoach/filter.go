@@ -124,7 +124,7 @@ func eachVerdict(ctx context.Context, model string, files []string, why bool, ea
 		if err != nil {
 			return err
 		}
-		v, err := judge(msg)
+		v, err := judge(msg, spam.Beside{})
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func judge(res Result, model *spam.Model, test []corpus.Mail) (Result, error) {
 			return Result{}, err
 		}
 		start := time.Now()
-		v, err := j.Judge(msg)
+		v, err := j.Judge(msg, spam.Beside{})
 		took += time.Since(start)
 		if err != nil {
 			return Result{}, err

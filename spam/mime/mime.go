@@ -55,6 +55,10 @@ type Walker struct {
 	Trouble Trouble
 	Multi   []string // types of the multiparts that were met, in order, at most MaxDepth
 
+	// Message, when not nil, takes the messages that are attached instead of Walk going into
+	// them, as they came or decoded. They are valid only during the call.
+	Message func(raw []byte)
+
 	parts int
 	visit func(*Part)
 }
@@ -92,6 +96,10 @@ func (w *Walker) entity(contentType, encoding, disposition string, body []byte, 
 		w.Trouble |= NoBoundary
 		ct.Value = "text/plain" // what a reader might show
 	case ct.Value == "message/rfc822" || ct.Value == "message/global":
+		if w.Message != nil {
+			w.attached(enc, body)
+			return
+		}
 		if depth >= MaxDepth {
 			w.Trouble |= TooDeep
 			return
@@ -113,6 +121,23 @@ func (w *Walker) entity(contentType, encoding, disposition string, body []byte, 
 		Type: ct.Value, Charset: lowerToken(ct.Param("charset")), Encoding: enc, Disposition: cd.Value,
 		Name: DecodeWords(name), Raw: body, Depth: depth,
 	})
+}
+
+// attached hands out a message that is attached.
+func (w *Walker) attached(encoding string, body []byte) {
+	if w.parts++; w.parts > MaxParts {
+		w.Trouble |= TooMany
+		return
+	}
+	var trouble Trouble
+	switch encoding {
+	case "base64":
+		body, trouble = decodeBase64(nil, body, len(body))
+	case "quoted-printable":
+		body, trouble = decodeQuoted(nil, body, len(body), false)
+	}
+	w.Trouble |= trouble
+	w.Message(body)
 }
 
 // message looks at a header and what follows.

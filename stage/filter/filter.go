@@ -1,5 +1,6 @@
 // Package filter asks whether a mail looks like spam, and writes the answer into its header.
-// It never refuses, holds up or loses a mail: whatever goes wrong, the answer is "unknown".
+// Unless it is told to refuse what is surely spam it only labels. It never holds up or loses a
+// mail: whatever goes wrong, the answer is "unknown".
 package filter
 
 import (
@@ -53,6 +54,14 @@ type Filter struct {
 	Timeout    time.Duration // for one mail; default 5 s
 	Next       mail.Handler
 
+	// Reject says from which probability on spam to a recipient is refused, while the client is
+	// on the line; more than 1 is never. A mail is refused when it is for all of its recipients.
+	// Nil refuses nothing.
+	Reject func(to mail.Address) float64
+
+	// Judged hears every verdict of the Classifier; nil is silent.
+	Judged func(ctx context.Context, v Verdict)
+
 	// Trouble hears why a mail is unknown although there is a Classifier; nil is silent.
 	Trouble func(ctx context.Context, err error)
 
@@ -75,12 +84,33 @@ func (f *Filter) Handle(ctx context.Context, m *mail.Mail) error {
 			f.Trouble(ctx, err)
 		}
 	}
+	if err == nil && f.Judged != nil && f.Classifier != nil {
+		f.Judged(ctx, v)
+	}
+	if f.refuses(m, v) {
+		return errSpam.Because(errors.New(strings.Join(v.Reasons, "; ")))
+	}
 	h := &m.Message.Header
 	h.Strike(func(field mail.Field) bool {
 		return field.Is(Field) || field.Is(StatusField) || field.Is(FlagField)
 	})
 	h.Prepend(fields(v)...)
 	return f.Next.Handle(ctx, m)
+}
+
+var errSpam = mail.Reject(550, "5.7.1", "this message looks like spam and is not taken")
+
+// refuses reports whether a mail is so surely spam that none of its recipients wants it.
+func (f *Filter) refuses(m *mail.Mail, v Verdict) bool {
+	if f.Reject == nil || v.Label != Yes || len(m.Envelope.To) == 0 {
+		return false
+	}
+	for _, to := range m.Envelope.To {
+		if !(v.Probability >= f.Reject(to.Address)) {
+			return false
+		}
+	}
+	return true
 }
 
 // fields writes a verdict down: for the reference's users, and as mail clients know it from
@@ -109,7 +139,7 @@ func fields(v Verdict) []mail.Field {
 
 // words cuts reasons down to what a header field can hold.
 func words(reasons []string) []string {
-	const most, longest = 10, 40
+	const most, longest = 10, 60
 	var out []string
 	for _, r := range reasons[:min(len(reasons), most)] {
 		r = strings.Map(func(c rune) rune {

@@ -32,7 +32,7 @@ func (s *Submitter) Admit(_ context.Context, m *mail.Mail, to mail.Address) erro
 	if err != nil {
 		return err
 	}
-	if err := known(book, to); err != nil {
+	if err := known(book, to); err != nil && (s.Service == nil || !s.Service(to)) {
 		return err
 	}
 	return s.spend(u, len(m.Envelope.To)+1, false)

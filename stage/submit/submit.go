@@ -35,6 +35,10 @@ type Submitter struct {
 	Rates   Rates
 	Guesses Guesses
 
+	// Service reports whether an address of ours, at which nobody lives, is taken by a stage
+	// behind this one. Nil: none is.
+	Service func(mail.Address) bool
+
 	Log *slog.Logger     // of failed logins and reached limits; nil is silent
 	Now func() time.Time // nil: time.Now
 

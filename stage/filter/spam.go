@@ -1,0 +1,134 @@
+package filter
+
+import (
+	"context"
+	"math"
+	"strings"
+	"sync/atomic"
+
+	"stagecoach/mail"
+	"stagecoach/rfc/authres"
+	"stagecoach/spam"
+	"stagecoach/spam/teach"
+)
+
+// Spam is the Classifier of package spam, with what users taught. Its fields are set before use;
+// the model may be swapped at any time. It is safe for concurrent use.
+type Spam struct {
+	// ID is the authserv-id of our verifier, whose results count as evidence; "" believes none.
+	ID string
+
+	// Lessons is what users taught; nil for nothing.
+	Lessons *teach.Store
+
+	// User names the user of ours who gets the mail to an address. Nil: an address is its user.
+	User func(mail.Address) (string, bool)
+
+	judge atomic.Pointer[spam.Judge]
+}
+
+var _ Classifier = (*Spam)(nil)
+
+// Use swaps the model. Mails that are being judged are judged by the one before.
+func (s *Spam) Use(m *spam.Model) { s.judge.Store(&spam.Judge{Model: m}) }
+
+// Judge returns the model in use, nil for none.
+func (s *Spam) Judge() *spam.Judge { return s.judge.Load() }
+
+// Classify judges a mail. What a user taught counts for mail that goes to this user alone: a mail
+// has one label, and nobody's lessons may change that of another's mail.
+func (s *Spam) Classify(ctx context.Context, m *mail.Mail) (Verdict, error) {
+	j := s.judge.Load()
+	if j == nil {
+		return Verdict{Label: Unknown, Probability: math.NaN()}, nil
+	}
+	beside := spam.Beside{Evidence: vouched(s.results(&m.Message.Header))}
+	if s.Lessons != nil {
+		name, alone := s.user(m)
+		lessons, err := s.Lessons.Lessons(name)
+		if err != nil {
+			return Verdict{}, err
+		}
+		beside.Lessons = lessons
+		if alone && s.corresponds(name, m) {
+			beside.Evidence = append(beside.Evidence, spam.Evidence{Text: "you have written to the sender", Weight: -5, Sure: true})
+		}
+	}
+	v, err := j.Explain(m.Message, beside)
+	if err != nil {
+		return Verdict{}, err
+	}
+	out := Verdict{Label: Label(v.Label), Probability: v.Probability}
+	for _, r := range v.Reasons {
+		out.Reasons = append(out.Reasons, r.String())
+	}
+	return out, ctx.Err()
+}
+
+// user returns the one user who gets the mail; with several it is Everyone.
+func (s *Spam) user(m *mail.Mail) (name string, alone bool) {
+	for _, to := range m.Envelope.To {
+		one, ok := strings.ToLower(to.Address.String()), true
+		if s.User != nil {
+			one, ok = s.User(to.Address)
+		}
+		if !ok || name != "" && name != one {
+			return teach.Everyone, false
+		}
+		name = one
+	}
+	if name == "" {
+		return teach.Everyone, false
+	}
+	return name, true
+}
+
+// results returns what our verifier found: the topmost field of its name.
+func (s *Spam) results(h *mail.Header) []authres.Result {
+	if s.ID == "" {
+		return nil
+	}
+	for f := range h.Fields(authres.FieldName) {
+		r, err := authres.Parse(f.Body())
+		if err == nil && strings.EqualFold(r.ID, s.ID) {
+			return r.Results
+		}
+	}
+	return nil
+}
+
+// corresponds reports whether the mail is verifiably from somebody to whom the user wrote.
+func (s *Spam) corresponds(name string, m *mail.Mail) bool {
+	for _, r := range s.results(&m.Message.Header) {
+		if r.Method == "dmarc" && r.Value == "pass" {
+			author, err := m.Message.Header.Author()
+			return err == nil && s.Lessons.Knows(name, author)
+		}
+	}
+	return false
+}
+
+// vouched turns the verifier's results into evidence. The weights are set by judgement, since no
+// public collection of mail has such results: small enough that words decide.
+func vouched(results []authres.Result) []spam.Evidence {
+	var out []spam.Evidence
+	for _, r := range results {
+		for _, e := range []struct {
+			method, value, text string
+			weight              float64
+		}{
+			{"dmarc", "pass", "the sender's domain vouches for it (DMARC)", -0.7},
+			{"dmarc", "fail", "the sender's domain disowns it (DMARC)", 2.5},
+			{"spf", "fail", "sent from where the sender's domain never sends (SPF)", 1},
+			{"spf", "softfail", "sent from where the sender's domain hardly ever sends (SPF)", 0.5},
+			{"dkim", "fail", "its signature is broken (DKIM)", 0.3},
+			{"iprev", "fail", "sent from an address whose name is not its own", 0.5},
+			{"iprev", "permerror", "sent from an address without a name", 0.5},
+		} {
+			if r.Method == e.method && r.Value == e.value {
+				out = append(out, spam.Evidence{Text: e.text, Weight: e.weight})
+			}
+		}
+	}
+	return out
+}
