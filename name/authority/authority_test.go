@@ -320,8 +320,11 @@ func TestRacingUpdatesAndPushes(t *testing.T) {
 	a, at, work, bare := start(t, testFiles)
 	const updates, pushes = 40, 8
 	var wg sync.WaitGroup
+	turn := make(chan bool, 32)
 	for i := range updates {
 		wg.Go(func() {
+			turn <- true
+			defer func() { <-turn }()
 			m := dns.NewUpdate("example")
 			m.Insert(rrs(t, fmt.Sprintf("u%d.example. 300 TXT u", i)))
 			if err := dns.Do(t.Context(), client(at, dns.TCP, keyNamed(t, "personal._update.example")), m); err != nil {
@@ -340,7 +343,7 @@ func TestRacingUpdatesAndPushes(t *testing.T) {
 			if cmd.Run() == nil {
 				break
 			}
-			if n == 50 {
+			if n == 500 {
 				t.Fatal("no way to push")
 			}
 		}
