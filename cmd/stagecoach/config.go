@@ -22,6 +22,7 @@ type config struct {
 	TLS     tlsOptions     `toml:"tls" embed:"" prefix:"tls-"`
 	Submit  submitOptions  `toml:"submit" embed:"" prefix:"submit-"`
 	Verify  verifyTable    `toml:"verify" embed:"" prefix:"verify-"`
+	Filter  spamOptions    `toml:"filter" embed:"" prefix:"filter-"`
 	Sign    signOptions    `toml:"sign" embed:"" prefix:"sign-"`
 	Forward forwardOptions `toml:"forward" embed:"" prefix:"forward-"`
 	Queue   queueOptions   `toml:"queue" embed:"" prefix:"queue-"`

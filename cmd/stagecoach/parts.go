@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"stagecoach/account"
@@ -22,7 +23,6 @@ import (
 	"stagecoach/rfc/fortuna"
 	"stagecoach/rfc/smtp"
 	"stagecoach/rfc/srs"
-	"stagecoach/stage/filter"
 	"stagecoach/stage/forward"
 	"stagecoach/stage/queue"
 	"stagecoach/stage/relay"
@@ -134,9 +134,16 @@ func (p *process) submission(id identityOptions, o submitOptions, l limitOptions
 	return p.server("submission", edge(), o.StartTLSListen, nil)
 }
 
+// limits leaves files for deliveries, look-ups and the spool: each edge gets a third of those that
+// the process may have open.
 func (l limitOptions) limits() smtp.Limits {
+	connections := l.MaxConnections
+	var files syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil && files.Cur/3 < uint64(connections) {
+		connections = max(int(files.Cur/3), 1)
+	}
 	return smtp.Limits{
-		Connections: l.MaxConnections, PerAddress: l.PerAddress, PerNetwork: l.PerNetwork,
+		Connections: connections, PerAddress: l.PerAddress, PerNetwork: l.PerNetwork,
 		Recipients: l.MaxRecipients, Message: mail.Limits{Size: int64(l.MaxSize)},
 	}
 }
@@ -147,10 +154,6 @@ func (p *process) inner(name string, id identityOptions, o innerOptions, l limit
 		Name: id.Name, Domain: id.Domain, Inner: true, AcceptData: o.AcceptData, From: o.From,
 		Next: p.obs.stage(name, true, h), Limits: smtp.Limits{Message: mail.Limits{Size: int64(l.MaxSize)}}, Spool: spool,
 	}, o.Listen, nil)
-}
-
-func (p *process) filter(next mail.Handler) *filter.Filter {
-	return &filter.Filter{Next: next}
 }
 
 // signer makes the stage that signs for every domain that is hosted, and seals under our own what

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -102,12 +103,22 @@ func serve(p *process, c *config) error {
 	p.deliver(q, c.Queue.Spool, relay, forwarded) // a report to a user of ours goes to where the user lives
 
 	// The way out: submit → …
-	submitter := p.submitter(accounts, c.Submit, cert, forwarded)
+	judge, err := p.spamJudge(c.identityOptions, c.Filter, filepath.Join(c.State, "lessons"), accounts)
+	if err != nil {
+		return err
+	}
+	teacher := p.teacher(accounts, judge, forwarded)
+	submitter := p.submitter(accounts, c.Submit, cert, p.obs.stage("teach", false, teacher))
+	submitter.Service = teacher.Teaches
 	if err := p.submission(c.identityOptions, c.Submit, c.Limits, c.Queue.Spool, cert, submitter); err != nil {
 		return err
 	}
 	// The way in: verify → filter → …
-	filtered := p.obs.stage("filter", false, p.filter(forwarded))
+	labeller, err := p.filter(judge, c.Filter, forwarded)
+	if err != nil {
+		return err
+	}
+	filtered := p.obs.stage("filter", false, labeller)
 	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, ask, accounts, leadsBack(back), filtered)
 	return p.mx(c.identityOptions, c.Verify, c.Limits, c.Queue.Spool, cert, verifier)
 }

@@ -117,6 +117,7 @@ type spamfilterCmd struct {
 	identityOptions `embed:""`
 	Destination     string       `help:"The stage behind: IP, HOST:PORT or unix:PATH." placeholder:"HOST:PORT"`
 	Inner           innerOptions `embed:""`
+	Filter          spamOptions  `embed:"" prefix:"filter-"`
 	Limits          limitOptions `embed:""`
 	Spool           string       `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
 	Serving         runOptions   `embed:""`
@@ -136,7 +137,15 @@ func (c spamfilterCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.inner("filter", c.identityOptions, c.Inner, c.Limits, c.Spool, p.filter(next))
+		judge, err := p.spamJudge(c.identityOptions, c.Filter, "", nil)
+		if err != nil {
+			return err
+		}
+		f, err := p.filter(judge, c.Filter, next)
+		if err != nil {
+			return err
+		}
+		return p.inner("filter", c.identityOptions, c.Inner, c.Limits, c.Spool, f)
 	})
 }
 
