@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"stagecoach/mail"
@@ -85,17 +86,33 @@ func all(n int, err error) []error {
 	return results
 }
 
-// reachedBy tells from results whether the destination answered. Status codes of the kind
-// x.4.y are about the network (RFC 3463 section 3.5).
+// reachedBy tells from results whether the destination answered; nil when it was never asked,
+// for want of something on our side. Status codes of the kind x.4.y are about the network
+// (RFC 3463 section 3.5).
 func reachedBy(results []error) *bool {
-	reached := false
+	reached, asked := false, false
 	for _, err := range results {
 		var r *mail.Refusal
 		if err == nil || isRelayed(err) || errors.As(err, &r) && (len(r.Status) < 3 || r.Status[1:3] != ".4") {
 			reached = true
 		}
+		asked = asked || !isOurWant(err)
+	}
+	if !asked {
+		return nil
 	}
 	return &reached
+}
+
+// isOurWant reports whether an attempt failed for want of files, memory or ports on this
+// machine, which says nothing of the destination.
+func isOurWant(err error) bool {
+	for _, want := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, want) {
+			return true
+		}
+	}
+	return false
 }
 
 func isRelayed(err error) bool {
