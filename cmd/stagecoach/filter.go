@@ -15,9 +15,15 @@ import (
 	"stagecoach/spam"
 	"stagecoach/spam/corpus"
 	"stagecoach/spam/measure"
+	"stagecoach/spam/teach"
 )
 
 type filterCmd struct {
+	Train    filterTrainCmd    `cmd:"" help:"Teach mails as spam or good, for one user or for all."`
+	Forget   filterForgetCmd   `cmd:"" help:"Take back what was taught."`
+	Stat     filterStatCmd     `cmd:"" help:"Print what the filter knows."`
+	Export   filterExportCmd   `cmd:"" help:"Write what was taught for a user to standard output."`
+	Import   filterImportCmd   `cmd:"" help:"Read from standard input what export wrote."`
 	Classify filterClassifyCmd `cmd:"" help:"Say of mails whether they are spam."`
 	Explain  filterExplainCmd  `cmd:"" help:"Say of mails whether they are spam, and why."`
 	Bench    filterBenchCmd    `cmd:"" help:"Measure the filter on a collection of labelled mail."`
@@ -37,10 +43,36 @@ func openModel(path string) (*spam.Model, error) {
 	return spam.ReadModel(f)
 }
 
+// judgeOptions say by what mails are judged.
+type judgeOptions struct {
+	Model   string `help:"Model file (default: the one in the binary)." placeholder:"FILE"`
+	Lessons string `help:"Folder of what was taught, to judge as the service does." placeholder:"DIR"`
+	User    string `help:"Whose mail it is, with --lessons (default: everyone's)." placeholder:"ADDRESS"`
+	JSON    bool   `name:"json" help:"Print JSON, an object a line."`
+}
+
+// open returns the model and what counts beside it.
+func (o judgeOptions) open() (*spam.Judge, spam.Beside, error) {
+	m, err := openModel(o.Model)
+	if err != nil || o.Lessons == "" {
+		return &spam.Judge{Model: m}, spam.Beside{}, err
+	}
+	name, err := lessonOptions{User: o.User}.name()
+	if err != nil {
+		return nil, spam.Beside{}, err
+	}
+	store, err := teach.Open(o.Lessons)
+	if err != nil {
+		return nil, spam.Beside{}, err
+	}
+	lessons, err := store.Lessons(name)
+	return &spam.Judge{Model: m}, spam.Beside{Lessons: lessons}, err
+}
+
 type filterClassifyCmd struct {
-	Model string   `help:"Model file (default: the one in the binary)." placeholder:"FILE"`
-	JSON  bool     `name:"json" help:"Print JSON, an object a line."`
-	Files []string `arg:"" optional:"" default:"-" help:"Mails, mboxes, maildirs or folders; - is standard input."`
+	judgeOptions `embed:""`
+	Scores       bool     `help:"Print the logarithm of the odds instead of the probability, which it is without rounding."`
+	Files        []string `arg:"" optional:"" default:"-" help:"Mails, mboxes, maildirs or folders; - is standard input."`
 }
 
 // Help shows an example.
@@ -52,19 +84,22 @@ func (filterClassifyCmd) Help() string {
 
 // Run prints a line for each mail.
 func (c filterClassifyCmd) Run(ctx context.Context) error {
-	return eachVerdict(ctx, c.Model, c.Files, false, func(m corpus.Mail, v spam.Verdict) error {
+	return eachVerdict(ctx, c.judgeOptions, c.Files, false, func(m corpus.Mail, v spam.Verdict) error {
 		if c.JSON {
 			return printJSON(m, v)
 		}
-		_, err := fmt.Printf("%-7s %.3f %s\n", v.Label, v.Probability, m.Path)
+		number := v.Probability
+		if c.Scores {
+			number = v.Odds
+		}
+		_, err := fmt.Printf("%-7s %.3f %s\n", v.Label, number, m.Path)
 		return err
 	})
 }
 
 type filterExplainCmd struct {
-	Model string   `help:"Model file (default: the one in the binary)." placeholder:"FILE"`
-	JSON  bool     `name:"json" help:"Print JSON, an object a line."`
-	Files []string `arg:"" optional:"" default:"-" help:"Mails, mboxes, maildirs or folders; - is standard input."`
+	judgeOptions `embed:""`
+	Files        []string `arg:"" optional:"" default:"-" help:"Mails, mboxes, maildirs or folders; - is standard input."`
 }
 
 // Help shows an example.
@@ -78,7 +113,7 @@ Example:
 
 // Run prints each verdict with its reasons.
 func (c filterExplainCmd) Run(ctx context.Context) error {
-	return eachVerdict(ctx, c.Model, c.Files, true, func(m corpus.Mail, v spam.Verdict) error {
+	return eachVerdict(ctx, c.judgeOptions, c.Files, true, func(m corpus.Mail, v spam.Verdict) error {
 		if c.JSON {
 			return printJSON(m, v)
 		}
@@ -109,12 +144,11 @@ func printJSON(m corpus.Mail, v spam.Verdict) error {
 }
 
 // eachVerdict judges mails, and goes on after one that cannot be read.
-func eachVerdict(ctx context.Context, model string, files []string, why bool, each func(corpus.Mail, spam.Verdict) error) error {
-	m, err := openModel(model)
+func eachVerdict(ctx context.Context, o judgeOptions, files []string, why bool, each func(corpus.Mail, spam.Verdict) error) error {
+	j, beside, err := o.open()
 	if err != nil {
 		return err
 	}
-	j := &spam.Judge{Model: m}
 	judge := j.Judge
 	if why {
 		judge = j.Explain
@@ -124,7 +158,7 @@ func eachVerdict(ctx context.Context, model string, files []string, why bool, ea
 		if err != nil {
 			return err
 		}
-		v, err := judge(msg, spam.Beside{})
+		v, err := judge(msg, beside)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ stagecoach() {
 bogofilter() {
 	mkdir bogo
 	while read -r truth file; do
-		command bogofilter -d bogo $([ "$truth" = spam ] && echo -s || echo -n) -I "$file"
+		command bogofilter -d bogo $(if [ "$truth" = spam ]; then printf %s -s; else printf %s -n; fi) -I "$file"
 	done <"$train"
 	while read -r truth file; do
 		command bogofilter -d bogo -T -I "$file" | awk -v t="$truth" '{print t, ($1=="S"?"spam":"ham"), $2}' || true
