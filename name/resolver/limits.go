@@ -11,7 +11,7 @@ type Limits struct {
 	Depth    int           // look-ups for the names of servers within look-ups: 5
 	Targets  int           // names of servers without addresses looked up: 16
 	Missing  int           // of these that do not exist, then no more (NXNSAttack): 5
-	Time     time.Duration // 12 s
+	Time     time.Duration // 12 s, less when much is in work
 
 	// For the crypto of one question (KeyTrap, SigJam, CVE-2023-50868):
 	Signatures int // verified: 100
@@ -19,8 +19,8 @@ type Limits struct {
 	Hashes     int // of NSEC3 computed: 200
 
 	// In all:
-	Questions int // worked at, besides those merged with one in work: 1000
-	Upstream  int // queries to name servers under way: 500
+	Questions int // worked at, besides those merged with one in work: 4000
+	Upstream  int // queries to name servers under way: 3000
 	Server    int // of these to one server: 50
 
 	MaxTTL      time.Duration // for anything: 24 h
@@ -38,7 +38,7 @@ func (l Limits) orDefault() Limits {
 	}{
 		{&l.Queries, 100}, {&l.Restarts, 11}, {&l.Depth, 5}, {&l.Targets, 16}, {&l.Missing, 5},
 		{&l.Signatures, 100}, {&l.Failed, 8}, {&l.Hashes, 200},
-		{&l.Questions, 1000}, {&l.Upstream, 500}, {&l.Server, 50},
+		{&l.Questions, 4000}, {&l.Upstream, 3000}, {&l.Server, 50},
 	} {
 		if *n.field <= 0 {
 			*n.field = n.value

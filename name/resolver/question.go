@@ -197,7 +197,7 @@ func (r *Resolver) work(w want, t *Trace) (*result, error) {
 		r.count.overload.Add(1)
 		return failure{problem: fail(dns.ExtendedNotReady, "too many questions in work")}.result(), nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.Limits.Time)
+	ctx, cancel := context.WithTimeout(context.Background(), r.allowance())
 	defer cancel()
 	j := &job{r: r, ctx: ctx, cd: w.cd, trace: t}
 	res, err := r.chain(w, func(k key) (*found, error) { return j.lookup(k, nil) })
@@ -211,4 +211,14 @@ func (r *Resolver) work(w want, t *Trace) (*result, error) {
 	}
 	res.shared = true
 	return res, nil
+}
+
+// allowance is how long a question may take: less, the more are in work, so that those that
+// lead to silent servers do not take the place of all others (phantom domains).
+func (r *Resolver) allowance() time.Duration {
+	busy, places := len(r.working), cap(r.working)
+	if busy <= places/4 {
+		return r.Limits.Time
+	}
+	return max(r.Limits.Time*time.Duration(places-busy)/time.Duration(places), r.Limits.Time/6)
 }

@@ -27,6 +27,13 @@ func Run(t *testing.T, file string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { // what is under way ends by itself
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if p.world.wrong != nil {
+				t.Error(p.world.wrong)
+			}
+		}()
 		s := &stage{play: p, asks: &question{}}
 		for i, line := range p.steps {
 			words := strings.Fields(line)
@@ -43,7 +50,6 @@ func Run(t *testing.T, file string) {
 				return
 			}
 		}
-		synctest.Wait()
 	})
 }
 

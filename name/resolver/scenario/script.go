@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -113,7 +114,8 @@ func (t *turn) sections() map[string]*[]dns.RR {
 
 // put adds a record, given as zone text; QNAME in it stands for the name that is asked for.
 func (t *turn) put(section string, words []string) dns.RR {
-	text := strings.ReplaceAll(strings.Join(words, " "), "QNAME", dns.Canonical(t.q.Question[0].Name))
+	name := dns.Canonical(t.q.Question[0].Name)
+	text := strings.ReplaceAll(strings.ReplaceAll(strings.Join(words, " "), "QNAME.", name), "QNAME", name)
 	rr := dns.MustParseRR(text)
 	s := t.sections()[section]
 	*s = append(*s, rr)
@@ -168,6 +170,9 @@ var actions = map[string]func(t *turn, words []string){
 	"ra":   func(t *turn, _ []string) { t.r.RecursionAvailable = true },
 	"ad":   func(t *turn, _ []string) { t.r.AuthenticatedData = true },
 	"clear": func(t *turn, words []string) {
+		if len(words) == 0 {
+			t.r.Rcode = dns.RcodeSuccess
+		}
 		for name, s := range t.sections() {
 			if len(words) == 0 || words[0] == name {
 				*s = nil
@@ -292,6 +297,16 @@ var actions = map[string]func(t *turn, words []string){
 	},
 	"question": func(t *turn, words []string) { t.r.Question[0].Name = dns.Canonical(words[0]) },
 	"garbage":  func(t *turn, _ []string) { t.before = append(t.before, []byte("no message at all")) },
+	// phantom N: refers to N servers at addresses of their own, where nobody listens
+	"phantom": func(t *turn, words []string) {
+		n, _ := strconv.Atoi(words[0]) //nolint:errcheck // 0 then
+		h := fnv.New32()
+		h.Write([]byte(dns.Canonical(t.q.Question[0].Name))) //nolint:errcheck // it does not fail
+		for i := range n {
+			t.put("authority", strings.Fields(fmt.Sprintf("QNAME 3600 NS n%d.QNAME", i)))
+			t.put("additional", strings.Fields(fmt.Sprintf("n%d.QNAME 3600 A 12.%d.%d.%d", i, h.Sum32()>>8&255, h.Sum32()&255, i+1)))
+		}
+	},
 	// many N SECTION RR: adds N records, # in the text their number, #x in two hexadecimal digits
 	"many": func(t *turn, words []string) {
 		n, _ := strconv.Atoi(words[0]) //nolint:errcheck // 0 then

@@ -22,8 +22,9 @@ type world struct {
 	zones   map[string]*zone
 	servers map[netip.Addr]*server
 
-	mu  sync.Mutex
-	log []asked
+	mu    sync.Mutex
+	log   []asked
+	wrong error // with the script
 }
 
 type asked struct {
@@ -180,6 +181,11 @@ func (w *world) serve(ctx context.Context, a netip.Addr, wire []byte, tcp bool) 
 		return nil
 	}
 	t := &turn{w: w, q: &q, tcp: tcp, r: s.respond(&q)}
+	defer func() {
+		if p := recover(); p != nil {
+			w.wrong = fmt.Errorf("the script of %s, for %s: %v", a, k.Name, p)
+		}
+	}()
 	if r := s.match(dns.Canonical(k.Name), k.Qtype, tcp); r != nil {
 		r.apply(t)
 	}
