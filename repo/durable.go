@@ -20,6 +20,8 @@ import (
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
@@ -46,7 +48,7 @@ func (s local) commit(ctx context.Context, base *Snapshot, changes []Change, l L
 	if err != nil {
 		return nil, err
 	}
-	if err := g.write(store, dir); err != nil {
+	if err := g.write(dir); err != nil {
 		return nil, err
 	}
 	unlock, move, err := lockRef(ctx, dir, branch)
@@ -162,25 +164,53 @@ func removeStale(lock string) bool {
 // manyObjects is from where on a pack is cheaper to sync than single files.
 const manyObjects = 12
 
-func (g *graft) write(store *filesystem.Storage, dir string) error {
+// write makes the objects durable. A pack is written here and not by the library, which would
+// read the indexes of all packs first.
+func (g *graft) write(dir string) error {
+	objects := filepath.Join(dir, "objects")
 	if len(g.objects) < manyObjects {
-		return writeObjects(filepath.Join(dir, "objects"), g.objects)
+		return writeObjects(objects, g.objects)
 	}
 	pack, err := g.pack()
 	if err != nil {
 		return err
 	}
-	w, err := store.PackfileWriter()
+	index, err := indexOf(pack)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(pack)
-	if err = errors.Join(err, w.Close()); err != nil {
+	folder := filepath.Join(objects, "pack")
+	if err := os.Mkdir(folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	// The name of a pack is its last 20 octets, a hash over the rest.
-	name := filepath.Join(dir, "objects", "pack", "pack-"+hex.EncodeToString(pack[len(pack)-20:]))
-	return syncAll([]string{name + ".pack", name + ".idx", filepath.Dir(name), filepath.Dir(filepath.Dir(name))})
+	// The name of a pack is its last 20 octets, a hash over the rest. The index comes last: it
+	// is by that that git knows a pack.
+	name := filepath.Join(folder, "pack-"+hex.EncodeToString(pack[len(pack)-20:]))
+	if err := placeFile(name+".pack", pack, 0o444); err != nil {
+		return err
+	}
+	if err := placeFile(name+".idx", index, 0o444); err != nil {
+		return err
+	}
+	return syncAll([]string{folder, objects})
+}
+
+func indexOf(pack []byte) ([]byte, error) {
+	w := new(idxfile.Writer)
+	p, err := packfile.NewParser(packfile.NewScanner(bytes.NewReader(pack)), w)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.Parse(); err != nil {
+		return nil, err
+	}
+	index, err := w.Index()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	_, err = idxfile.NewEncoder(&out).Encode(index)
+	return out.Bytes(), err
 }
 
 // writeObjects writes loose objects, each under the name that is its hash. They are synced all

@@ -90,33 +90,46 @@ func (a *Authority) apply(ctx context.Context, r *dns.Request, zone string) int 
 }
 
 // work commits a batch. While others push, it is applied anew to what they have made,
-// prerequisites and all.
+// prerequisites and all; and in smaller parts, which are ready before the next push.
 func (a *Authority) work(ctx context.Context, batch []*updateJob) {
-	defer func() {
-		for _, j := range batch {
-			j.done = true
+	for n := len(batch); len(batch) > 0; {
+		part := batch[:min(n, len(batch))]
+		err := a.commit(ctx, part)
+		if errors.Is(err, repo.ErrMoved) && ctx.Err() == nil {
+			n = max(n/4, 1)
+			continue
 		}
-	}()
-	for {
-		w := a.now.Load()
-		changes, files := a.planAll(w, batch)
-		if len(changes) == 0 {
-			return
-		}
-		s, err := a.Repo.Commit(ctx, w.snapshot, changes...)
-		if err == nil {
-			a.install(s, files)
-			return
-		}
-		a.Log.Warn("authority: commit failed", "updates", len(changes), "err", err)
-		moved := errors.Is(err, repo.ErrMoved)
-		if err := a.pull(ctx); err != nil || !moved || ctx.Err() != nil {
-			for _, j := range batch { // those too that saw what the others would have made
+		for _, j := range part {
+			if err != nil { // for those too that saw what the others would have made
 				j.rcode = dns.RcodeServerFailure
 			}
-			return
+			j.done = true
 		}
+		batch = batch[len(part):]
 	}
+}
+
+// commit makes one push of the jobs. After ErrMoved the zones are as the others have made them.
+func (a *Authority) commit(ctx context.Context, jobs []*updateJob) error {
+	w := a.now.Load()
+	changes, files := a.planAll(w, jobs)
+	if len(changes) == 0 {
+		return nil
+	}
+	s, err := a.Repo.Commit(ctx, w.snapshot, changes...)
+	if err == nil {
+		a.install(s, files)
+		return nil
+	}
+	if errors.Is(err, repo.ErrMoved) {
+		a.Log.Info("authority: others have pushed, the updates are applied anew", "updates", len(changes))
+	} else {
+		a.Log.Error("authority: commit failed", "updates", len(changes), "err", err)
+	}
+	if pulled := a.pull(ctx); pulled != nil {
+		return pulled
+	}
+	return err
 }
 
 // planAll sets the codes of the jobs and returns their commits, each on top of the last, and
