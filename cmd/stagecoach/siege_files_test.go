@@ -64,24 +64,21 @@ func TestFewFiles(t *testing.T) {
 	share := float64(after.CPU-before.CPU) / float64(time.Since(start))
 	complaints := strings.Count(log.String(), "accepting a connection")
 	t.Logf("%d of 500 clients were let in; %.0f%% of a CPU, %d lines in the log", let, 100*share, complaints)
-	if complaints < 1 || complaints > 3 {
+	if complaints > 3 {
 		t.Errorf("the log has %d lines about it", complaints)
 	}
-	if let < 10 || let > 64 {
+	if let < 10 || let > 22 {
 		t.Errorf("%d clients were let in", let)
 	}
-	if share > 0.2 {
+	if share > 0.5 {
 		t.Errorf("it took %.0f%% of a CPU", 100*share)
 	}
-	taken := 0
-	for i := range 20 { // while there are no files, mail may be put off, and no more
-		if r := send(early, w, i*50<<10); r.code == 250 {
-			taken++
-		} else if r.code >= 500 {
-			t.Errorf("mail %d while there are no files: %s", i, r)
+	const taken = 20
+	for i := range taken { // an edge has a third of the files, so the service has the others
+		if r := send(early, w, i*50<<10); r.code != 250 {
+			t.Errorf("mail %d while the edge is full: %s", i, r)
 		}
 	}
-	t.Logf("%d of 20 mails were taken meanwhile", taken)
 	for _, a := range clients {
 		if a != nil {
 			a.close()
@@ -94,8 +91,6 @@ func TestFewFiles(t *testing.T) {
 			t.Fatalf("mail %d after the flood: %s\n%.4000s", i, r, log)
 		}
 	}
-	// Deliveries had failed meanwhile, so the queue leaves their destination in peace for a while.
-	mustProgram(t, "queue", "retry", "--spool", w.path("queue"), "--domain", sink.Domain)
 	if _, err := sink.Wait(soon(t), 20+taken); err != nil {
 		t.Errorf("%v\n%s", err, log)
 	}
