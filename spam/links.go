@@ -38,7 +38,7 @@ func (r *reader) link(url string) {
 	}
 	r.mark("link tld", tld)
 	r.mark("link path", shape(strings.TrimLeft(rest, "/")))
-	if r.routes || r.names != nil {
+	if r.routes {
 		r.put(routes, newHash(routes).text("link:").text(domain), []byte(domain), []byte("link"))
 	}
 	authority, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(url), "https://"), "http://"), "/")

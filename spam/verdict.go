@@ -207,3 +207,17 @@ func (n *names) text(g family, slot uint32) string {
 	}
 	return ""
 }
+
+// Facts returns what a mail is and does, in phrases: the features that no word is behind.
+func Facts(m *mail.Message) []string {
+	r := newReader()
+	r.names = newNames()
+	if r.read(m) != nil {
+		return nil
+	}
+	var out []string
+	for _, i := range r.f.slots[facts] {
+		out = append(out, r.names.phrase[i])
+	}
+	return out
+}
