@@ -80,11 +80,12 @@ func (c *cache) get(k key, now time.Time, stale time.Duration) (*found, *entry) 
 			continue
 		}
 		if f := e.found(at, now); f != nil {
-			if at.t == dns.TypeCNAME && len(f.answer) > 0 {
+			switch {
+			case len(f.answer) == 0:
+			case at == k: // who asks for an alias itself is not sent along it
+				f.kind = records
+			case at.t == dns.TypeCNAME:
 				f.kind = alias
-				if k.t == dns.TypeCNAME {
-					f.kind = records
-				}
 			}
 			return f, e
 		}

@@ -92,9 +92,9 @@ func (z *zone) sign(set []dns.RR) dns.RR {
 	}
 	switch z.options["time"] {
 	case "expired":
-		from, until = now.Add(-40*day), now.Add(-day)
+		from, until = now.Add(-40*day), now.Add(-3*day)
 	case "future":
-		from, until = now.Add(day), now.Add(40*day)
+		from, until = now.Add(3*day), now.Add(40*day)
 	}
 	sig, err := z.keys[0].Sign(set, from, until)
 	if err != nil {

@@ -1,0 +1,258 @@
+package scenario
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stagecoach/lab/peer"
+	"stagecoach/name/resolver"
+	"stagecoach/rfc/dns"
+)
+
+// shapes are the options of the zones of the tree that Unbound and we walk.
+var shapes = []string{
+	"", "sign=nsec", "sign=nsec3", "sign=optout", "sign=nsec3 iterations=10 salt=aabb", "sign=nsec3 iterations=150", "sign=nsec3 iterations=200",
+	"sign=nsec alg=rsa", "sign=nsec3 alg=rsa512", "sign=nsec alg=p256", "sign=nsec3 alg=p384", "sign=nsec keys=3",
+	"sign=nsec ds=none", "sign=nsec3 ds=none", "sign=nsec ds=wrong", "sign=nsec3 ds=wrong", "sign=nsec ds=digest", "sign=nsec ds=algorithm",
+	"sign=nsec ds=sha1", "sign=nsec ds=sha384", "sign=nsec ds=sha1wrong", "sign=nsec time=expired", "sign=nsec time=future",
+	"sign=nsec3 time=expired", "sign=nsec sig=bad", "sign=nsec3 sig=bad", "sign=optout sig=bad",
+}
+
+// content is what each zone of the tree holds.
+const content = `
+@ MX 10 mail
+@ TXT "v=spf1 mx -all"
+www A 192.0.2.1
+www A 192.0.2.2
+mail A 192.0.2.3
+alias CNAME www
+loose CNAME nothing
+*.wild TXT "any"
+deep.down.below A 192.0.2.4
+old DNAME new
+x.new A 192.0.2.5
+_25._tcp.mail TLSA 3 1 1 0102030405060708090a0b0c0d0e0f100102030405060708090a0b0c0d0e0f10
+`
+
+// questions are put to each zone of the tree.
+var questions = []string{
+	"@ MX", "@ TXT", "@ DS", "@ DNSKEY", "@ NS", "@ AAAA", "www A", "www AAAA", "nope A", "very.deep.nope A", "alias A", "loose A",
+	"a.wild TXT", "a.b.wild TXT", "a.wild A", "below A", "down.below TXT", "deep.down.below A", "x.old A", "y.old A", "old DNAME",
+	"_25._tcp.mail TLSA", "_25._tcp.www TLSA", "sub A", "www.sub A", "sub DS",
+}
+
+// treeText writes the tree: every shape as a zone below org. (NSEC), net. (NSEC3) and com.
+// (opt-out), each with an unsigned zone below it.
+func treeText() string {
+	var b strings.Builder
+	b.WriteString("-- zone . 127.8.0.1 sign=nsec --\n")
+	n := 0
+	for i, tld := range []string{"org. 127.8.0.2 sign=nsec", "net. 127.8.0.3 sign=nsec3", "com. 127.8.0.4 sign=optout"} {
+		fmt.Fprintf(&b, "-- zone %s --\n", tld)
+		for j, shape := range shapes {
+			n++
+			zone := fmt.Sprintf("z%d.%s", j, strings.Fields(tld)[0])
+			fmt.Fprintf(&b, "-- zone %s 127.8.%d.%d %s --\n%s", zone, i+1, j+1, shape, content)
+			fmt.Fprintf(&b, "-- zone sub.%s 127.8.%d.%d --\n@ A 192.0.2.9\nwww A 192.0.2.9\n", zone, i+11, j+1)
+		}
+	}
+	b.WriteString("-- config --\nprivate\nnoipv6\n-- steps --\n")
+	return b.String()
+}
+
+// TestUnbound asks Unbound and us the same of the same servers: response code, security and
+// records are the same.
+func TestUnbound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	unbound := peer.Need(t, "unbound")[0]
+	p, err := load([]byte(treeText()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for a := range p.world.servers {
+		p.world.listen(t, a)
+	}
+	theirs := startUnbound(t, unbound, p.world)
+	ours := &resolver.Resolver{Hints: p.resolver.Hints, Anchors: p.resolver.Anchors, Private: true, NoIPv6: true}
+	asked, differ := 0, map[string]int{}
+	for i, tld := range []string{"org.", "net.", "com."} {
+		for j, shape := range shapes {
+			for _, text := range questions {
+				asked++
+				words := strings.Fields(text)
+				name := strings.TrimPrefix(words[0]+fmt.Sprintf(".z%d.%s", j, tld), "@.")
+				typ, _ := dns.ParseType(words[1])
+				if d := compareAnswers(t, ours, theirs, name, typ); d != "" {
+					differ[text+" "+d]++
+					t.Errorf("%d/%q %s: %s", i, shape, text, d)
+				}
+			}
+		}
+	}
+	t.Logf("%d questions, %d kinds of difference", asked, len(differ))
+}
+
+func compareAnswers(t *testing.T, ours, theirs dns.Exchanger, name string, typ uint16) string {
+	t.Helper()
+	ask := func(x dns.Exchanger) string {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		m, err := x.Exchange(ctx, dns.NewQuery(name, typ))
+		if err != nil {
+			return err.Error()
+		}
+		var rrs []string
+		for _, rr := range m.Answer {
+			rr.Header().Ttl = 0
+			rr.Header().Name = dns.Canonical(rr.Header().Name)
+			rrs = append(rrs, strings.ReplaceAll(rr.String(), "\t", " "))
+		}
+		slices.Sort(rrs)
+		return fmt.Sprintf("%s ad=%v %s", dns.RcodeName(m.Rcode), m.AuthenticatedData, strings.Join(rrs, "; "))
+	}
+	a, b := ask(ours), ask(theirs)
+	if a == b {
+		return ""
+	}
+	return fmt.Sprintf("we say %q, Unbound %q", a, b)
+}
+
+// listen has a server of the world answer on its address and port 53, which takes a system that
+// lets us.
+func (w *world) listen(t *testing.T, a netip.Addr) {
+	t.Helper()
+	at := netip.AddrPortFrom(a, 53)
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		t.Skipf("port 53 is not ours: %v", err)
+	}
+	l, err := net.Listen("tcp", at.String())
+	if err != nil {
+		t.Skipf("port 53 is not ours: %v", err)
+	}
+	t.Cleanup(func() { c.Close(); l.Close() })
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			for _, raw := range w.serve(t.Context(), a, buf[:n], false) {
+				if len(raw) > 1232 {
+					var m dns.Msg
+					if m.Unpack(raw) == nil {
+						m.Truncated, m.Answer, m.Ns = true, nil, nil
+						raw, _ = m.Pack() //nolint:errcheck // it was packed before
+					}
+				}
+				c.WriteToUDPAddrPort(raw, from) //nolint:errcheck // it asks again
+			}
+		}
+	}()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go w.talk(t, a, c)
+		}
+	}()
+}
+
+func (w *world) talk(t *testing.T, a netip.Addr, c net.Conn) {
+	defer c.Close()
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(c, length[:]); err != nil {
+			return
+		}
+		raw := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(c, raw); err != nil {
+			return
+		}
+		for _, out := range w.serve(t.Context(), a, raw, true) {
+			if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// startUnbound runs Unbound over the world, and returns how to ask it.
+func startUnbound(t *testing.T, program string, w *world) dns.Exchanger {
+	t.Helper()
+	dir := t.TempDir()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(c.LocalAddr().String())
+	c.Close()
+	anchors, err := w.anchor(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	hints := write("hints", ". 3600 NS ns1.root.\nns1.root. 3600 A 127.8.0.1\n")
+	anchor := write("anchor", anchors[0].String()+"\n")
+	config := write("unbound.conf", fmt.Sprintf(`server:
+  interface: 127.0.0.1@%d
+  do-daemonize: no
+  username: ""
+  chroot: ""
+  directory: %q
+  pidfile: ""
+  use-syslog: no
+  logfile: %q
+  root-hints: %q
+  trust-anchor-file: %q
+  do-not-query-localhost: no
+  do-ip6: no
+  num-threads: 1
+  harden-algo-downgrade: yes
+  module-config: "validator iterator"
+remote-control:
+  control-enable: no
+`, at.Port(), dir, filepath.Join(dir, "log"), hints, anchor))
+	cmd := exec.Command(program, "-d", "-c", config)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck // it is gone then
+		cmd.Wait()         //nolint:errcheck // killed
+	})
+	client := &dns.Client{Servers: []dns.Nameserver{{Transport: dns.UDP, Addr: at}}, Trust: true, Timeout: 10 * time.Second, Attempts: 1}
+	for range 50 {
+		short := *client
+		short.Timeout = 200 * time.Millisecond
+		if m, err := short.Exchange(t.Context(), dns.NewQuery("localhost", dns.TypeA)); err == nil && m.Rcode == dns.RcodeSuccess {
+			return client
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:errcheck // for people
+	t.Fatalf("Unbound does not answer:\n%s", log)
+	return nil
+}
