@@ -22,7 +22,8 @@ func (k *Keeper) ask(ctx context.Context, s *shelf, good bool) error {
 		return nil
 	}
 	now := k.now()
-	if len(foreign) > 0 && now.Sub(k.note.Asked[s.owner]) < oncePer && now.After(k.note.Asked[s.owner]) {
+	last, asked := k.note.Asked[s.owner]
+	if len(foreign) > 0 && asked && last.Request == k.request.id() && now.Sub(last.At) < oncePer && !now.Before(last.At) {
 		k.raise("another request stands at " + dns.Host(s.owner) + ": does another service with another key have this name?")
 		return nil
 	}
@@ -49,9 +50,9 @@ func (k *Keeper) ask(ctx context.Context, s *shelf, good bool) error {
 	}
 	k.Log.Info("certificate: requested", "host", dns.Host(s.owner))
 	if k.note.Asked == nil {
-		k.note.Asked = map[string]time.Time{}
+		k.note.Asked = map[string]asking{}
 	}
-	k.note.Asked[s.owner] = now
+	k.note.Asked[s.owner] = asking{now, k.request.id()}
 	return k.saveNote()
 }
 

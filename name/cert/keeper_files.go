@@ -23,9 +23,15 @@ import (
 
 // A note is what a Keeper has to remember.
 type note struct {
-	Asked   map[string]time.Time `json:"asked,omitempty"`   // by owner, when the request was written
+	Asked   map[string]asking    `json:"asked,omitempty"`   // by owner, the request that was written last
 	Pinned  map[string]time.Time `json:"pinned,omitempty"`  // by pin, when the key may be used
 	Retired map[string]time.Time `json:"retired,omitempty"` // by pin, when the record may go
+}
+
+// An asking is a request by its id, and when it was written.
+type asking struct {
+	At      time.Time `json:"at"`
+	Request string    `json:"request"`
 }
 
 func (n *note) pinned(pin string, from time.Time) {
