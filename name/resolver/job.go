@@ -97,11 +97,11 @@ func (j *job) lookup(k key, p *path) (*found, error) {
 		}
 		j.note(f.zone, "%s %s from %s is bogus: %s", k.name, dns.TypeName(k.t), f.from, f.why.Text)
 		bad = &problem{code: f.why.Code, text: f.why.Text, bogus: true}
-		if try == bogusTries || !j.shun(f) {
+		fetched := j.forget(f, k)
+		if try == bogusTries || !fetched && !j.shun(f) {
 			j.r.fails(k, bad)
 			return nil, bad
 		}
-		j.forget(f, k)
 	}
 }
 
@@ -124,11 +124,25 @@ func (j *job) shunned(a netip.AddrPort) bool {
 	return j.avoid[a]
 }
 
-// forget removes an answer that turned out bogus, and the keys that may be to blame.
-func (j *job) forget(f *found, k key) {
+// freshKeys is for how long keys are not to blame for a bogus answer: so that forgers cannot
+// have them fetched all the time.
+const freshKeys = time.Minute
+
+// forget removes an answer that turned out bogus, and the keys that may be to blame: a zone may
+// have new ones. It reports whether keys were removed, so that the same server deserves another
+// try.
+func (j *job) forget(f *found, k key) (keys bool) {
+	if signer := signerOf(f); signer != "" {
+		if t, ok := j.r.trusts.get(signer); ok && t.security == Secure && time.Since(t.since) > freshKeys {
+			j.r.trusts.remove(signer)
+			j.r.cache.remove(key{signer, dns.TypeDNSKEY})
+			keys = true
+		}
+	}
 	j.r.cache.remove(f.key)
 	j.r.cache.remove(k)
 	j.r.cache.remove(key{f.key.name, dns.TypeNone})
+	return keys
 }
 
 // remember remembers what went wrong with a question, for others to know, and returns it.

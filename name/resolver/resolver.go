@@ -65,7 +65,7 @@ type Resolver struct {
 var _ dns.Exchanger = (*Resolver)(nil)
 
 // A Route is a zone whose names are asked of one Exchanger. What it answers is validated like
-// anything else.
+// anything else: a zone that the signed zones above deny has to be in Untrusted.
 type Route struct {
 	Zone string
 	To   dns.Exchanger

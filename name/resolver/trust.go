@@ -12,6 +12,7 @@ type trust struct {
 	security Security // Unchecked: the name is no zone, it lies within the one above
 	keys     []zoneKey
 	why      dns.ExtendedError
+	since    time.Time // when the keys were fetched
 	until    time.Time
 }
 
@@ -181,7 +182,7 @@ func usable(all []*dns.DSRecord) (good []*dns.DSRecord, why dns.ExtendedError) {
 // keysOf fetches the keys of a zone and checks them against the digests that the zone above,
 // or an anchor, has of them (RFC 4035 section 5.2).
 func (j *job) keysOf(zone string, digests []*dns.DSRecord, until *time.Time, p *path) (*trust, error) {
-	t := &trust{zone: zone, until: time.Now().Add(j.r.Limits.MaxTTL)}
+	t := &trust{zone: zone, since: time.Now(), until: time.Now().Add(j.r.Limits.MaxTTL)}
 	if until != nil {
 		t.until = *until
 	}

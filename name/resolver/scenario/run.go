@@ -217,6 +217,7 @@ var steps = map[string]func(s *stage, words []string) error{
 		s.world.zones[dns.Canonical(words[0])].options[name] = value
 		return nil
 	},
+	"newkey": func(s *stage, words []string) error { return s.world.zones[dns.Canonical(words[0])].newKey() },
 	"flush": func(s *stage, words []string) error {
 		s.resolver.Flush(words[0], len(words) > 1 && words[1] == "below")
 		return nil

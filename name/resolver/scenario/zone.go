@@ -16,7 +16,8 @@ type zone struct {
 	apex    string
 	options map[string]string
 	data    map[string]map[uint16][]dns.RR
-	keys    []*dnstest.Key // the first one signs
+	keys    []*dnstest.Key // the first one signs the others
+	signer  int            // of them, for all else
 }
 
 const day = 24 * time.Hour
@@ -65,6 +66,17 @@ func (z *zone) makeKeys() error {
 	return nil
 }
 
+// newKey adds a key, without a DS, that signs from now on.
+func (z *zone) newKey() error {
+	k, err := dnstest.NewKey(z.apex, z.keys[0].Record.Algorithm, 256)
+	if err == nil {
+		z.keys = append(z.keys, k)
+		z.signer = len(z.keys) - 1
+		z.add(k.Record)
+	}
+	return err
+}
+
 func (z *zone) add(rr dns.RR) {
 	rr.Header().Name = dns.Canonical(rr.Header().Name)
 	name, t := rr.Header().Name, rr.Header().Rrtype
@@ -96,7 +108,11 @@ func (z *zone) sign(set []dns.RR) dns.RR {
 	case "future":
 		from, until = now.Add(3*day), now.Add(40*day)
 	}
-	sig, err := z.keys[0].Sign(set, from, until)
+	k := z.keys[0]
+	if set[0].Header().Rrtype != dns.TypeDNSKEY {
+		k = z.keys[z.signer]
+	}
+	sig, err := k.Sign(set, from, until)
 	if err != nil {
 		panic(err)
 	}
