@@ -27,9 +27,8 @@ func Run(t *testing.T, file string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { // what is under way ends by itself
-			time.Sleep(time.Minute)
-			synctest.Wait()
+		defer func() {
+			drain(p)
 			if p.world.wrong != nil {
 				t.Error(p.world.wrong)
 			}
@@ -51,6 +50,13 @@ func Run(t *testing.T, file string) {
 			}
 		}
 	})
+}
+
+// drain lets what is under way come to its end.
+func drain(p *play) {
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	p.world.take()
 }
 
 // A stage is a scenario that is played.
