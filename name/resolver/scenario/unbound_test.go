@@ -132,7 +132,7 @@ func compareAnswers(t *testing.T, ours, theirs dns.Exchanger, name string, typ u
 
 // listen has a server of the world answer on its address and port 53, which takes a system that
 // lets us.
-func (w *world) listen(t *testing.T, a netip.Addr) {
+func (w *world) listen(t testing.TB, a netip.Addr) {
 	t.Helper()
 	at := netip.AddrPortFrom(a, 53)
 	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
@@ -174,7 +174,7 @@ func (w *world) listen(t *testing.T, a netip.Addr) {
 	}()
 }
 
-func (w *world) talk(t *testing.T, a netip.Addr, c net.Conn) {
+func (w *world) talk(t testing.TB, a netip.Addr, c net.Conn) {
 	defer c.Close()
 	for {
 		var length [2]byte
@@ -194,7 +194,7 @@ func (w *world) talk(t *testing.T, a netip.Addr, c net.Conn) {
 }
 
 // startUnbound runs Unbound over the world, and returns how to ask it.
-func startUnbound(t *testing.T, program string, w *world) dns.Exchanger {
+func startUnbound(t testing.TB, program string, w *world) dns.Exchanger {
 	t.Helper()
 	dir := t.TempDir()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
