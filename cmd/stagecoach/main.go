@@ -25,6 +25,9 @@ type cli struct {
 	Relay      relayCmd      `cmd:"" group:"stages" help:"One stage: forward, queue, and carry mail to its recipients' servers."`
 	Resolver   resolverCmd   `cmd:"" group:"stages" help:"Resolve names from the root, validated by DNSSEC; ask a running resolver."`
 
+	Letsencrypt letsencryptCmd `cmd:"" group:"stages" help:"Get certificates for the requests in a zone, by ACME over DNS."`
+
+	Mail   mailCmd   `cmd:"" group:"tools" help:"Tools for single mails: make, send, receive, sign, judge and look at them."`
 	Filter filterCmd `cmd:"" group:"tools" help:"Ask the spam filter, teach it, measure it."`
 	Queue  queueCmd  `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
 	Dkim   dkimCmd   `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
@@ -65,7 +68,7 @@ func main() {
 	p.FatalIfErrorf(err)
 	if err := k.Run(); err != nil {
 		fmt.Fprintf(os.Stderr, "stagecoach: %v\n", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 

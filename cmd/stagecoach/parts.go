@@ -294,12 +294,18 @@ func (p *process) relay(id identityOptions, o relayOptions, ask dns.Exchanger, a
 		r.Routes = append(r.Routes, route)
 	}
 	if o.AllowLoopback {
-		for _, text := range []string{"127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"} {
-			r.Allow = append(r.Allow, netip.MustParsePrefix(text))
-		}
+		r.Allow = privateNetworks()
 	}
 	p.closing(r.Close)
 	return r, nil
+}
+
+// privateNetworks are those where no mail server of the world is.
+func privateNetworks() (out []netip.Prefix) {
+	for _, text := range []string{"127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"} {
+		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
 }
 
 // stateFolder makes a folder that is nobody else's.
