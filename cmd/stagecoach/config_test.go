@@ -74,6 +74,6 @@ func checkGenerated(t *testing.T, file, want string) {
 		}
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != want {
-		t.Errorf("%s is out of date (%v): go test ./cmd/stagecoach -run TestSample -update", file, err)
+		t.Errorf("%s is out of date (%v): go test ./cmd/stagecoach -run 'TestSample|TestCommands' -update", file, err)
 	}
 }

@@ -154,8 +154,7 @@ func TestOneProcessAndMany(t *testing.T) {
 	}
 }
 
-// bothWays sends the same two mails at every call, but for one word in the Subject that tells
-// them apart, and checks what the receivers found.
+// bothWays sends the same two mails at every call, and checks what the receivers found.
 func bothWays(t *testing.T, w *world) (out, in *lab.Received) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -177,22 +176,31 @@ func bothWays(t *testing.T, w *world) (out, in *lab.Received) {
 	if !strings.HasSuffix(string(out.Raw), text) {
 		t.Errorf("what Ann wrote has changed:\n%s", out.Raw)
 	}
-	if in, err = w.in(ctx); err != nil {
+	before = len(w.BigMail.User(annsMailbox).Mails())
+	from, to := "carol@"+lab.CorrespondentDomain, "ann@"+w.domain
+	carols := "From: Carol <" + from + ">\r\nTo: " + to + "\r\nSubject: the same\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n" +
+		"Message-ID: <2@" + lab.CorrespondentDomain + ">\r\nAuthentication-Results: " + w.host + "; dmarc=pass header.from=forged.example\r\n\r\nHello Ann\r\n"
+	if err := w.Correspondent.Send(ctx, lab.Outgoing{From: from, To: []string{to}, Raw: []byte(carols)}); err != nil {
 		t.Fatal(err)
 	}
-	return out, in
+	if got, err = w.BigMail.User(annsMailbox).Wait(ctx, before+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.checkForwarded(got[before]); err != nil {
+		t.Error(err)
+	}
+	return out, got[before]
 }
 
-// comparable returns a received message without what differs from one sending to the next:
-// Received, the sender's own signature, the seal, which has the time in it, and the words that are
-// drawn anew.
+// comparable returns a received message without what has the time in it: Received, the seal,
+// and what Carol's provider and the receiver wrote.
 func comparable(r *lab.Received, w *world) []string {
 	m := r.Message()
 	m.Header.Strike(func(f mail.Field) bool {
 		return f.Is("Received") || strings.HasPrefix(f.Name(), "ARC-") || f.Is("DKIM-Signature") && strings.Contains(f.Raw(), "correspondent.example") ||
-			f.Is("Subject") || f.Is("Message-ID") || f.Is("Date") || f.Is("Authentication-Results") && !strings.Contains(f.Value(), w.host+";")
+			f.Is("Authentication-Results") && !strings.Contains(f.Value(), w.host+";")
 	})
-	// Carol's signatures differ, since her mails do; so does what we say of them.
+	// Carol's signatures have the time in them; so has what we say of them.
 	return strings.SplitAfter(signatureHint.ReplaceAllString(m.String(), "header.b=…"), "\r\n")
 }
 
