@@ -20,6 +20,7 @@ type config struct {
 
 	Users   userOptions    `toml:"users" embed:"" prefix:"users-"`
 	TLS     tlsOptions     `toml:"tls" embed:"" prefix:"tls-"`
+	Cert    certOptions    `toml:"cert" embed:"" prefix:"cert-"`
 	Submit  submitOptions  `toml:"submit" embed:"" prefix:"submit-"`
 	Verify  verifyTable    `toml:"verify" embed:"" prefix:"verify-"`
 	Filter  spamOptions    `toml:"filter" embed:"" prefix:"filter-"`

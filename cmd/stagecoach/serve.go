@@ -51,6 +51,9 @@ func (c serveCmd) Run(ctx context.Context) error {
 	}
 	if c.Check {
 		cfg.Submit.TLSListen, cfg.Submit.StartTLSListen, cfg.Verify.Listen = nil, nil, nil
+		if cfg.Cert, err = cfg.Cert.checked(cfg.Name); err != nil {
+			return p.abort(err)
+		}
 	}
 	if err := serve(p, cfg); err != nil {
 		return p.abort(err)
@@ -76,7 +79,7 @@ func serve(p *process, c *config) error {
 	if err != nil {
 		return err
 	}
-	cert, err := p.certificate(c.TLS, c.Name, c.Domain)
+	cert, err := p.shown(c.TLS, c.Cert.within(c.State), true, c.Name, c.Domain)
 	if err != nil {
 		return err
 	}

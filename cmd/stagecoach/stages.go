@@ -17,6 +17,7 @@ type submissionCmd struct {
 	Destination      string        `help:"The stage behind: IP, HOST:PORT or unix:PATH." placeholder:"HOST:PORT"`
 	Users            userOptions   `embed:""`
 	TLS              tlsOptions    `embed:""`
+	Cert             certOptions   `embed:""`
 	Submit           submitOptions `embed:""`
 	Limits           limitOptions  `embed:""`
 	Spool            string        `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
@@ -46,7 +47,7 @@ func (c submissionCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		cert, err := p.certificate(c.TLS, c.Name)
+		cert, err := p.shown(c.TLS, c.Cert, false, c.Name)
 		if err != nil {
 			return err
 		}
@@ -61,6 +62,7 @@ type verifierCmd struct {
 	Nameserver      []string      `help:"Where to ask for names: udp:IP[:PORT], tcp:IP[:PORT] or tls:IP[:PORT][!NAME] (default: this machine's resolver)." placeholder:"NS"`
 	Users           userOptions   `embed:""`
 	TLS             tlsOptions    `embed:""`
+	Cert            certOptions   `embed:""`
 	Verify          verifyOptions `embed:""`
 	Limits          limitOptions  `embed:""`
 	Spool           string        `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
@@ -95,7 +97,7 @@ func (c verifierCmd) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		cert, err := p.certificate(c.TLS, c.Name, c.Domain)
+		cert, err := p.shown(c.TLS, c.Cert, true, c.Name, c.Domain)
 		if err != nil {
 			return err
 		}
