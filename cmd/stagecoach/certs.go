@@ -20,7 +20,7 @@ type certOptions struct {
 	DNSServer string   `toml:"dns_server" name:"dns-server" help:"Address of the zone's primary name server." placeholder:"IP"`
 	DNSPort   int      `toml:"dns_port" name:"dns-port" help:"Port of --dns-server." default:"53"`
 	KeySeed   Secret   `toml:"key_seed" name:"key-seed" help:"Text from which the certificate's RSA key follows, as in the articles (default: an ECDSA key is made and kept in the folder)." placeholder:"SECRET"`
-	Folder    string   `toml:"folder" name:"cert-folder" help:"Where the key and the last certificate are kept; without it a restart shows a self-made certificate until the zone was read." placeholder:"DIR"`
+	Folder    string   `toml:"folder" name:"cert-folder" help:"Where the key and the last certificate are kept (\"serve\": in its state folder); without it a restart shows a self-made certificate until the zone was read." placeholder:"DIR"`
 	Names     []string `toml:"names" name:"cert-name" help:"More names for the certificate, in the same zone." placeholder:"HOST"`
 	DANE      bool     `toml:"dane" name:"dane" help:"Publish the key for other mail servers too, as TLSA records at _25._tcp (the zone must be signed)."`
 }
