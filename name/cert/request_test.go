@@ -158,10 +158,7 @@ func TestZoneOf(t *testing.T) {
 // Whatever stands in the zone, reading it neither crashes nor gives a certificate that does not
 // answer the request.
 func FuzzShelf(f *testing.F) {
-	key, err := SeedKey("seed")
-	if err != nil {
-		f.Fatal(err)
-	}
+	key := newKey(f)
 	der, err := Request(key, true, "smtp.x.example")
 	if err != nil {
 		f.Fatal(err)
