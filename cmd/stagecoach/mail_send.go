@@ -151,11 +151,11 @@ func (c mailSendCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	return report(m, hop.Carry(ctx, m))
+	return fates(m, hop.Carry(ctx, m))
 }
 
-// report says what became of each recipient; the worst of it is the error.
-func report(m *our.Mail, results []error) error {
+// fates says what became of each recipient; the worst of it is the error.
+func fates(m *our.Mail, results []error) error {
 	var permanent, temporary error
 	for i, err := range results {
 		to := m.Envelope.To[i].Address

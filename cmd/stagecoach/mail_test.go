@@ -117,19 +117,19 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-func TestReport(t *testing.T) {
+func TestFates(t *testing.T) {
 	m := &mail.Mail{}
 	for range 3 {
 		m.Envelope.To = append(m.Envelope.To, mail.Recipient{Address: mail.MustParseAddress("a@b.org")})
 	}
 	fine := []error{nil, smtp.Unreported{Host: "x"}, nil}
-	if err := report(m, fine); err != nil {
+	if err := fates(m, fine); err != nil {
 		t.Error(err)
 	}
-	if err := report(m, []error{nil, mail.Defer(451, "4.0.0", "x"), mail.Reject(550, "5.0.0", "x")}); exitStatus(err) != exitNo {
+	if err := fates(m, []error{nil, mail.Defer(451, "4.0.0", "x"), mail.Reject(550, "5.0.0", "x")}); exitStatus(err) != exitNo {
 		t.Error(err)
 	}
-	if err := report(m, []error{nil, errors.New("x"), nil}); exitStatus(err) != exitLater {
+	if err := fates(m, []error{nil, errors.New("x"), nil}); exitStatus(err) != exitLater {
 		t.Error(err)
 	}
 }

@@ -9,7 +9,10 @@ type Mailbox struct {
 	Group string // of which group (RFC 5322 section 3.4) it is, "" for none
 }
 
-const maxMailboxes = 10_000
+const (
+	maxMailboxes = 10_000
+	maxJoined    = 1000 // octets of an address that stands in pieces
+)
 
 // ParseMailboxes reads the body of From, To, Cc and the like, leniently: what no grammar has
 // is passed over until the next comma, and counted in wrong.
@@ -124,6 +127,9 @@ func joinAddress(words []string) []string {
 		return words
 	}
 	last, now := words[n-2], words[n-1]
+	if len(last) > maxJoined {
+		return words
+	}
 	if strings.HasSuffix(last, "@") || strings.HasPrefix(now, "@") || strings.HasPrefix(now, ".") && strings.Contains(last, "@") {
 		words[n-2] = last + now
 		return words[:n-1]
