@@ -144,7 +144,7 @@ func (c resolverServeCmd) build(p *process, control string) error {
 	}
 	server := &dns.Server{
 		Handler: &resolver.Service{Resolver: r, Allow: c.Allow, PerClient: c.PerClient},
-		Limits:  dns.Limits{Parallel: 20},
+		Limits:  dns.Limits{Parallel: 20, Pending: 5000}, // more than the resolver works at
 		Log:     p.log,
 	}
 	for _, address := range c.Listen {
