@@ -10,11 +10,14 @@ import (
 	"stagecoach/spam/corpus"
 )
 
-// Corpus returns the mails of the collection that the model in the binary is made from, or
+// collection returns the mails of the collection that the model in the binary is made from, or
 // skips. SPAM_CORPUS names its folder; docs/filter.md says how to get it.
 func collection(t testing.TB) []corpus.Mail {
 	dir := os.Getenv("SPAM_CORPUS")
 	if dir == "" {
+		if os.Getenv("REQUIRE_PEERS") != "" {
+			t.Fatal("SPAM_CORPUS names no collection")
+		}
 		t.Skip("SPAM_CORPUS names no collection")
 	}
 	all, err := corpus.Open(dir)

@@ -20,7 +20,7 @@ var shares = [families]share{
 	fields: {0.6, 4},
 	facts:  {0.5, 2},
 	marks:  {0.6, 6},
-	routes: {1.0, 10},
+	routes: {2.0, 10},
 }
 
 func value(g family, n int) float32 {

@@ -86,6 +86,9 @@ func (w *world) rounds(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "   It was verified, labelled and forwarded, and arrived after %v. Its envelope sender is now\n     %s\n   so that a bounce finds its way back. Bigmail, which has the rules of Gmail, found first, and we before:\n",
 		time.Since(start).Round(time.Millisecond), got.Envelope.From)
 	show(out, got, "Authentication-Results", "X-Spamtacus")
+	if err := w.filtering(ctx, out); err != nil {
+		return err
+	}
 	fmt.Fprintln(out, "\nBoth ways work.")
 	return nil
 }

@@ -158,7 +158,7 @@ func file(path string, spam bool, yield func(Mail, error) bool) bool {
 	blank, fresh := true, true
 	for {
 		line, err := in.ReadSlice('\n')
-		if fresh && blank && bytes.HasPrefix(line, []byte("From ")) {
+		if fresh && blank && (at == 0 || isPostmark(line)) {
 			starts = append(starts, at)
 		}
 		at += int64(len(line))
@@ -176,6 +176,21 @@ func file(path string, spam bool, yield func(Mail, error) bool) bool {
 	}
 	return true
 }
+
+// isPostmark reports whether a line begins a mail in an mbox: "From ", and a time of day in it.
+func isPostmark(line []byte) bool {
+	if !bytes.HasPrefix(line, []byte("From ")) {
+		return false
+	}
+	for i := 7; i+2 < len(line); i++ {
+		if line[i] == ':' && isDigit(line[i-1]) && isDigit(line[i-2]) && isDigit(line[i+1]) && isDigit(line[i+2]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // stdin keeps what comes in a file without a name while its mails are used.
 func stdin(spam bool, yield func(Mail, error) bool) bool {

@@ -121,7 +121,7 @@ func fields(v Verdict) []mail.Field {
 		status += fmt.Sprintf(", probability=%.3f", v.Probability)
 	}
 	if len(v.Reasons) > 0 {
-		status += ",\r\n\treasons=" + strings.Join(words(v.Reasons), ",")
+		status += ",\r\n\treasons=" + folded(words(v.Reasons))
 	}
 	switch {
 	case strings.Contains(status, ","): // clients look for the comma
@@ -135,6 +135,24 @@ func fields(v Verdict) []mail.Field {
 		out = append(out, mail.NewField(FlagField, "YES"))
 	}
 	return out
+}
+
+// folded joins words by commas, on lines that are not too long.
+func folded(words []string) string {
+	var b strings.Builder
+	column := len("\treasons=")
+	for i, w := range words {
+		if i > 0 {
+			b.WriteByte(',')
+			if column++; column+len(w) > 76 {
+				b.WriteString("\r\n\t")
+				column = 8
+			}
+		}
+		b.WriteString(w)
+		column += len(w)
+	}
+	return b.String()
 }
 
 // words cuts reasons down to what a header field can hold.
