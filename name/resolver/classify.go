@@ -36,6 +36,9 @@ func (r *Resolver) classify(m *dns.Msg, c *cut, k key) (*said, error) {
 	if f.takeAnswer(m, k, c.zone) {
 		return &said{found: f, extra: m.Extra}, nil
 	}
+	if len(m.Answer) > 0 && (soaOf(m, k, c.zone) == nil || hasAlias(m, k)) {
+		return nil, fail(dns.ExtendedOther, "an answer that is none to the question")
+	}
 	if m.Rcode == dns.RcodeYXDomain {
 		return nil, fail(dns.ExtendedOther, "response code YXDOMAIN without a DNAME")
 	}
@@ -97,6 +100,17 @@ func (f *found) takeAnswer(m *dns.Msg, k key, zone string) bool {
 	}
 	f.finish(m)
 	return true
+}
+
+// hasAlias reports whether there is an alias at the name that was asked for, or several of them
+// (RFC 2181 section 10.1), which is no negative answer in any case.
+func hasAlias(m *dns.Msg, k key) bool {
+	for _, rr := range m.Answer {
+		if rr.Header().Rrtype == dns.TypeCNAME && owner(rr) == k.name {
+			return true
+		}
+	}
+	return false
 }
 
 // finish copies the records, adds their signatures, and gives all of them one TTL (RFC 2181

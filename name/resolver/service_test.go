@@ -59,6 +59,8 @@ func TestServiceLimit(t *testing.T) {
 			wg.Go(func() { ask("127.0.0.2:1", 30+i) })
 		}
 		wg.Wait()
+		time.Sleep(time.Minute) // for what is under way
+		synctest.Wait()
 		if early["127.0.0.1:1"] != 15 || early["127.0.0.2:1"] != 0 || len(s.busy) != 0 {
 			t.Errorf("%v, %v left", early, s.busy)
 		}
@@ -85,5 +87,7 @@ func TestExplain(t *testing.T) {
 		if err != nil || e.Response.Rcode != dns.RcodeServerFailure || !strings.Contains(e.String(), "failed:") {
 			t.Errorf("%v\n%s", err, e)
 		}
+		time.Sleep(time.Minute) // for what is under way
+		synctest.Wait()
 	})
 }
