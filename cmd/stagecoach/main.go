@@ -27,11 +27,16 @@ type cli struct {
 
 	Letsencrypt letsencryptCmd `cmd:"" group:"stages" help:"Get certificates for the requests in a zone, by ACME over DNS."`
 
+	Primary   primaryCmd   `cmd:"" group:"stages" help:"Answer for the zones of a git repository, and change them by signed updates."`
+	Secondary secondaryCmd `cmd:"" group:"stages" help:"Answer for zones that are transferred in from another server."`
+
 	Mail   mailCmd   `cmd:"" group:"tools" help:"Tools for single mails: make, send, receive, sign, judge and look at them."`
 	Filter filterCmd `cmd:"" group:"tools" help:"Ask the spam filter, teach it, measure it."`
 	Queue  queueCmd  `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
 	Dkim   dkimCmd   `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
 	Hash   hashCmd   `cmd:"" group:"tools" help:"Hash a password for the users repository; it is read from the terminal or standard input."`
+
+	Zone zoneCmd `cmd:"" group:"tools" help:"Check zones, ask a running primary, print DS records, install git hooks."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

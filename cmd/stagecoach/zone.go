@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"stagecoach/name/authority"
+	"stagecoach/repo"
+)
+
+type zoneCmd struct {
+	Check  zoneCheckCmd  `cmd:"" help:"Check a zone file, or all files of a repository."`
+	Status zoneStatusCmd `cmd:"" help:"Print what a running primary serves, and which files are broken."`
+	DS     zoneDSCmd     `cmd:"" name:"ds" help:"Print the DS record of a zone, for the registrar."`
+	Hook   zoneHookCmd   `cmd:"" help:"Have git check what is pushed, and tell the primary."`
+}
+
+type zoneCheckCmd struct {
+	What   string `arg:"" optional:"" help:"A zone file, or a repository as primary --remote has it." placeholder:"FILE|REPO"`
+	Name   string `help:"The zone of FILE, where its name is not that of the file." placeholder:"ZONE"`
+	Before string `help:"The file or repository that this one replaces: serials must be newer than there." placeholder:"FILE|REPO"`
+	Pushed bool   `help:"Check what is being pushed, as the pre-receive hook of git does."`
+}
+
+// Help shows examples.
+func (zoneCheckCmd) Help() string {
+	return `Each problem is printed as FILE:LINE: TEXT. Warnings leave the exit status at 0; it is 1 where something
+is wrong, so that the primary would not take it.
+
+Examples:
+
+  stagecoach zone check example.org
+  stagecoach zone check /srv/zone.git
+  stagecoach zone check draft.txt --name example.org --before example.org`
+}
+
+// Run prints the problems.
+func (c zoneCheckCmd) Run(ctx context.Context) error {
+	if c.Pushed {
+		return checkPushed(ctx, os.Stdin, os.Stdout)
+	}
+	if c.What == "" {
+		return errors.New("what is to be checked? name a FILE or a REPO")
+	}
+	now, err := c.read(ctx, c.What)
+	if err != nil {
+		return err
+	}
+	var before map[string][]byte
+	if c.Before != "" {
+		if before, err = c.read(ctx, c.Before); err != nil {
+			return err
+		}
+	}
+	return printProblems(os.Stdout, authority.CheckFiles(now, before))
+}
+
+// read returns one file under the name of its zone, or all files of a repository.
+func (c zoneCheckCmd) read(ctx context.Context, what string) (map[string][]byte, error) {
+	info, err := os.Stat(what)
+	if err == nil && !info.IsDir() {
+		text, err := os.ReadFile(what)
+		name := c.Name
+		if name == "" {
+			name = filepath.Base(c.What)
+		}
+		return map[string][]byte{name: text}, err
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	r, err := repo.Open(what, repo.Options{Limits: zoneLimits})
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.Fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Files, nil
+}
+
+// printProblems prints problems; it fails if one is no mere warning.
+func printProblems(w io.Writer, problems []authority.Problem) error {
+	wrong := 0
+	for _, problem := range problems {
+		if !problem.Warning {
+			wrong++
+		}
+		if _, err := fmt.Fprintln(w, problem); err != nil {
+			return err
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of the problems keep zones from being served", wrong)
+	}
+	return nil
+}
+
+type zoneStatusCmd struct {
+	Control string `help:"Socket of the running primary." default:"/run/stagecoach/primary.sock" placeholder:"PATH"`
+	JSON    bool   `name:"json" help:"Print JSON."`
+}
+
+// Help shows an example.
+func (zoneStatusCmd) Help() string {
+	return `The exit status is 1 while the repository cannot be read, or a zone is stale.
+
+Example: stagecoach zone status --json | jq .problems`
+}
+
+// Run asks the primary.
+func (c zoneStatusCmd) Run(ctx context.Context) error {
+	r, err := askStatus(ctx, c.Control)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = json.NewEncoder(os.Stdout).Encode(r)
+	} else {
+		err = r.print(os.Stdout)
+	}
+	if err == nil && !r.Healthy {
+		err = errors.New("not all that is in the repository is in service")
+	}
+	return err
+}
+
+type zoneDSCmd struct {
+	Zone  string `arg:"" help:"The zone."`
+	State string `help:"The --state folder of the primary." default:"/var/lib/stagecoach/primary" placeholder:"DIR"`
+}
+
+// Help shows an example.
+func (zoneDSCmd) Help() string { return "Example: stagecoach zone ds example.org" }
+
+// Run prints the record.
+func (c zoneDSCmd) Run() error {
+	s := &authority.Signing{Dir: signingFolder(c.State)}
+	records, err := s.DS(c.Zone, time.Now())
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		return fmt.Errorf("%s has no key yet: a primary with this --state makes one when it signs the zone", c.Zone)
+	}
+	for _, r := range records {
+		fmt.Println(r)
+	}
+	return nil
+}
