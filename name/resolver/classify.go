@@ -48,6 +48,9 @@ func (r *Resolver) classify(m *dns.Msg, c *cut, k key) (*said, error) {
 			return &said{referral: ref}, nil
 		}
 	}
+	if recursive && soa == nil && !m.RecursionAvailable {
+		return nil, fail(dns.ExtendedNotAuthoritative, "the forwarder does not resolve")
+	}
 	if !m.Authoritative && !recursive {
 		return nil, fail(dns.ExtendedNotAuthoritative, "not an authority of %s", c.zone)
 	}
