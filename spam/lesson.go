@@ -58,7 +58,7 @@ func (j *Judge) Lesson(m *mail.Message, spam bool, before []Lesson) (Lesson, err
 }
 
 const (
-	lessonMargin = 2.0  // beyond the threshold
+	lessonMargin = 4.0  // beyond the threshold
 	maxLack      = 14.0 // what one lesson may add to a sum
 )
 

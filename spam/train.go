@@ -40,7 +40,7 @@ func (t *Trainer) Len() int { return len(t.examples) }
 
 const (
 	epochs  = 5
-	folds   = 4 // for the calibration
+	folds   = 2 // for the calibration
 	atMost  = 0.001
 	trainBy = 1 // seed of the order
 )

@@ -19,7 +19,7 @@ import (
 
 // Settings say what is learned and what is tested.
 type Settings struct {
-	Split         string // "random:SEED:PERCENT"; "" takes Test, or with Online everything in its order
+	Split         string // "random:SEED:PERCENT"; with Online the order is by its seed
 	Chronological bool   // the older 70 in a hundred to learn, the newer to test
 	Online        bool   // each mail is judged, and then learned
 	Routes        bool   // also names of lists, hosts and correspondents
@@ -46,7 +46,11 @@ type Result struct {
 // Run measures.
 func Run(all []corpus.Mail, s Settings) (Result, error) {
 	if s.Online {
-		return online(all, s)
+		ordered, err := order(all, s)
+		if err != nil {
+			return Result{}, err
+		}
+		return online(ordered, s)
 	}
 	learn, test, err := split(all, s)
 	if err != nil {
@@ -231,22 +235,37 @@ func split(all []corpus.Mail, s Settings) (learn, test []corpus.Mail, err error)
 		n := len(all) * 7 / 10
 		return all[:n], all[n:], nil
 	}
-	kind, rest, _ := strings.Cut(s.Split, ":")
+	mixed, percent, err := shuffle(all, s.Split)
+	if err != nil {
+		return nil, nil, err
+	}
+	n := len(mixed) * percent / 100
+	return mixed[:n], mixed[n:], nil
+}
+
+// order says in which order mails are learned one by one: as they came, or mixed by the seed.
+func order(all []corpus.Mail, s Settings) ([]corpus.Mail, error) {
+	if s.Chronological {
+		return all, chronological(all)
+	}
+	mixed, _, err := shuffle(all, s.Split)
+	return mixed, err
+}
+
+// shuffle mixes mails by the seed of a split, and returns its percentage.
+func shuffle(all []corpus.Mail, split string) ([]corpus.Mail, int, error) {
+	kind, rest, _ := strings.Cut(split, ":")
 	seed, percent, ok := strings.Cut(rest, ":")
 	a, errA := strconv.ParseUint(seed, 10, 64)
 	b, errB := strconv.Atoi(percent)
 	if kind != "random" || !ok || errA != nil || errB != nil || b <= 0 || b >= 100 {
-		return nil, nil, fmt.Errorf("split %q: not random:SEED:PERCENT", s.Split)
+		return nil, 0, fmt.Errorf("split %q: not random:SEED:PERCENT", split)
 	}
-	order := rand.New(rand.NewPCG(a, 0)).Perm(len(all))
-	for i, k := range order {
-		if i < len(order)*b/100 {
-			learn = append(learn, all[k])
-		} else {
-			test = append(test, all[k])
-		}
+	mixed := make([]corpus.Mail, len(all))
+	for i, k := range rand.New(rand.NewPCG(a, 0)).Perm(len(all)) {
+		mixed[i] = all[k]
 	}
-	return learn, test, nil
+	return mixed, b, nil
 }
 
 // chronological sorts mails by the time at which the last server took them, or their Date.

@@ -115,7 +115,7 @@ func TestRunOnFolders(t *testing.T) {
 	if err != nil || len(all) != 80 {
 		t.Fatal(len(all), err)
 	}
-	for name, s := range map[string]Settings{"random": {Split: "random:1:70"}, "chronological": {Chronological: true}, "online": {Online: true}} {
+	for name, s := range map[string]Settings{"random": {Split: "random:1:70"}, "chronological": {Chronological: true}, "online": {Online: true, Split: "random:1:70"}} {
 		r, err := Run(all, s)
 		if err != nil || r.Ham+r.Spam == 0 || name == "random" && (r.AUC != 0 || r.FalsePositives != 0 || r.Learned != 56) {
 			t.Errorf("%s: %+v, %v", name, r, err)
