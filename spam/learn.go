@@ -30,15 +30,18 @@ func value(g family, n int) float32 {
 // A learner holds the weights of a model while it learns: a logistic regression on the features,
 // by stochastic gradient descent.
 type learner struct {
-	w    []float32
-	sum  []float32 // weights as they came, times when: for the average
-	bias [benches]float32
-	bsum [benches]float32
-	time float32
+	cells []cell
+	bias  [benches]float32
+	bsum  [benches]float32
+	time  float32
 }
 
+// A cell is a weight, and the sum of its changes times when they came, for the average. They lie
+// together because both are wanted at once, at random places of a large table.
+type cell struct{ w, sum float32 }
+
 func newLearner() *learner {
-	return &learner{w: make([]float32, tableSize), sum: make([]float32, tableSize), time: 1}
+	return &learner{cells: make([]cell, tableSize), time: 1}
 }
 
 // bench says on which bench of the committee each family sits. Every bench learns on its own to
@@ -60,7 +63,7 @@ func (l *learner) sums(s *[families][]uint32) [benches]float32 {
 		}
 		var t float32
 		for _, i := range s[g] {
-			t += l.w[i]
+			t += l.cells[i].w
 		}
 		total[bench[g]] += t * value(family(g), len(s[g]))
 	}
@@ -90,8 +93,9 @@ func (l *learner) learn(s *[families][]uint32, spam bool, rate, margin float32) 
 		d := step[bench[g]] * value(family(g), len(s[g]))
 		dt := d * l.time
 		for _, i := range s[g] {
-			l.w[i] += d
-			l.sum[i] += dt
+			c := &l.cells[i]
+			c.w += d
+			c.sum += dt
 		}
 	}
 	l.time++
@@ -101,9 +105,9 @@ func (l *learner) learn(s *[families][]uint32, spam bool, rate, margin float32) 
 // settle makes the weights the average of all that they were: what came by chance of the order
 // goes.
 func (l *learner) settle() {
-	for i := range l.w {
-		l.w[i] -= l.sum[i] / l.time
-		l.sum[i] = 0
+	for i := range l.cells {
+		c := &l.cells[i]
+		c.w, c.sum = c.w-c.sum/l.time, 0
 	}
 	for b := range l.bias {
 		l.bias[b] -= l.bsum[b] / l.time

@@ -130,13 +130,13 @@ func Default() (*Model, error) {
 func (l *learner) freeze(routes bool) *Model {
 	m := &Model{weights: make([]int8, tableSize), routes: routes}
 	var top float32
-	for _, w := range l.w {
-		top = max(top, w, -w)
+	for _, c := range l.cells {
+		top = max(top, c.w, -c.w)
 	}
 	m.scale = top / 127
 	if top > 0 {
-		for i, w := range l.w {
-			m.weights[i] = int8(math.RoundToEven(float64(w / m.scale)))
+		for i, c := range l.cells {
+			m.weights[i] = int8(math.RoundToEven(float64(c.w / m.scale)))
 		}
 	}
 	for _, b := range l.bias {
