@@ -31,8 +31,8 @@ type zoneCheckCmd struct {
 
 // Help shows examples.
 func (zoneCheckCmd) Help() string {
-	return `Each problem is printed as FILE:LINE: TEXT. Warnings leave the exit status at 0; it is 1 where something
-is wrong, so that the primary would not take it.
+	return `Each problem is printed as FILE:LINE: TEXT. Warnings leave the exit status at 0; it is 2 where something
+is wrong, so that the primary would not take it, and 1 where FILE or REPO cannot be read.
 
 Examples:
 
@@ -99,7 +99,7 @@ func printProblems(w io.Writer, problems []authority.Problem) error {
 		}
 	}
 	if wrong > 0 {
-		return fmt.Errorf("%d of the problems keep zones from being served", wrong)
+		return no("%d of the problems keep zones from being served", wrong)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ type zoneStatusCmd struct {
 
 // Help shows an example.
 func (zoneStatusCmd) Help() string {
-	return `The exit status is 1 while the repository cannot be read, or a zone is stale.
+	return `The exit status is 2 while the repository cannot be read, or a zone is stale, and 1 where no primary answers.
 
 Example: stagecoach zone status --json | jq .problems`
 }
@@ -128,7 +128,7 @@ func (c zoneStatusCmd) Run(ctx context.Context) error {
 		err = r.print(os.Stdout)
 	}
 	if err == nil && !r.Healthy {
-		err = errors.New("not all that is in the repository is in service")
+		err = no("not all that is in the repository is in service")
 	}
 	return err
 }
