@@ -65,8 +65,9 @@ cmd/stagecoach   : *
 // testsToo are the rooms that any test may import.
 var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "lab/postfix", "stage/stagetest", "tool/generate"}
 
-// A test of certificates may besides run the name server that holds them.
-var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}}
+// A test of certificates may besides run the name server that holds them, and one of the filter
+// read the corpora.
+var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}, "spam": {"spam/corpus"}}
 
 // Foreign modules that only one room may see.
 var onlyIn = map[string]string{

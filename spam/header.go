@@ -62,9 +62,8 @@ func (r *reader) header(h *mail.Header) (ct, enc, cd string) {
 
 // headerSeen remembers which fields were there.
 type headerSeen struct {
-	from, to, cc, subject, date, id, mime, reference, unsubscribe, list bool
-	received                                                            int
-	replyTo, idDomain, subjectText                                      string
+	from, to, cc, subject, date, id, mime, reference, unsubscribe bool
+	replyTo, idDomain, subjectText                                string
 }
 
 // ours are the fields that filters and verifiers write, and those that say when.
