@@ -42,8 +42,7 @@ func (k *Keeper) ask(ctx context.Context, s *shelf, good bool) error {
 	err := dns.Do(ctx, k.Primary, m)
 	var code dns.RcodeError
 	if errors.As(err, &code) && (int(code) == dns.RcodeNXRrset || int(code) == dns.RcodeYXRrset) {
-		k.Wake() // somebody was faster
-		return nil
+		return fmt.Errorf("the records at %s have changed meanwhile", dns.Host(s.owner))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the request at %s: %w", dns.Host(s.owner), err)

@@ -17,7 +17,7 @@ func TestPebbleExternalAccount(t *testing.T) {
 	background(t, func(ctx context.Context) { k.Run(ctx) })
 	bare := newIssuer(t, at, p)
 	stop := background(t, func(ctx context.Context) { bare.Run(ctx) })
-	await(t, "an error", func() bool {
+	until(t, "an error", func() bool {
 		s := bare.Status()
 		return len(s) == 1 && strings.Contains(s[0].Error, "externalAccountRequired") && s[0].Failures == 1
 	})
@@ -25,5 +25,5 @@ func TestPebbleExternalAccount(t *testing.T) {
 	bound := newIssuer(t, at, p)
 	bound.Account.KeyID, bound.Account.MACKey = "kid-1", secret
 	background(t, func(ctx context.Context) { bound.Run(ctx) })
-	await(t, "a certificate", signed(k))
+	until(t, "a certificate", signed(k))
 }

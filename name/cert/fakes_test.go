@@ -90,6 +90,19 @@ func (z *memZone) set(name string, t uint16) (out []dns.RR) {
 	return out
 }
 
+// read is set for tests.
+func (z *memZone) read(name string, t uint16) []dns.RR {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.set(name, t)
+}
+
+func (z *memZone) allow(may func(*dns.Msg) bool) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.may = may
+}
+
 func (z *memZone) update(m *dns.Msg) int {
 	if z.may != nil && !z.may(m) {
 		return dns.RcodeRefused
@@ -180,8 +193,8 @@ func (z *memZone) Subscribe(ctx context.Context, _ string, _ time.Duration, chan
 	n := z.next
 	z.next++
 	z.ears[n] = changed
-	z.mu.Unlock()
 	changed(z.soa)
+	z.mu.Unlock()
 	<-ctx.Done()
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -448,6 +461,12 @@ func (f *fakeCA) counts() (made, issued int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.made, f.issued
+}
+
+func (f *fakeCA) asked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests
 }
 
 func (f *fakeCA) set(change func()) {

@@ -216,9 +216,10 @@ func TestOutage(t *testing.T) {
 		w.ca.set(func() { w.ca.down, w.ca.requests = true, 0 })
 		time.Sleep(89 * day)
 		synctest.Wait()
-		t.Logf("%d requests to an authority that is away for 29 days of trying", w.ca.requests)
-		if w.ca.requests < 100 || w.ca.requests > 5000 {
-			t.Errorf("%d requests", w.ca.requests)
+		n := w.ca.asked()
+		t.Logf("%d requests to an authority that is away for 29 days of trying", n)
+		if n < 100 || n > 5000 {
+			t.Errorf("%d requests", n)
 		}
 		if s := k.Status(); s.SelfMade || s.Alarm == "" {
 			t.Errorf("status: %+v", s)
@@ -277,8 +278,8 @@ func TestRetryAfter(t *testing.T) {
 		w.ca.set(func() { w.ca.refuse, w.ca.requests = nil, 0 })
 		time.Sleep(46 * time.Hour)
 		w.expect(0, 0)
-		if w.ca.requests != 0 {
-			t.Errorf("%d requests meanwhile", w.ca.requests)
+		if n := w.ca.asked(); n != 0 {
+			t.Errorf("%d requests meanwhile", n)
 		}
 		time.Sleep(2 * time.Hour)
 		w.expect(1, 1)
@@ -332,7 +333,7 @@ func TestWhichRequestsAreAnswered(t *testing.T) {
 		if wrong != 5 {
 			t.Errorf("status: %+v", w.issuer.Status())
 		}
-		if rrs := w.zone.set("_acme-challenge.good.x.example", dns.TypeTXT); len(rrs) > 0 {
+		if rrs := w.zone.read("_acme-challenge.good.x.example", dns.TypeTXT); len(rrs) > 0 {
 			t.Errorf("left behind: %v", rrs)
 		}
 		w.stop()
@@ -347,24 +348,24 @@ func TestChallengesLeftBehind(t *testing.T) {
 			return append(rrs, dns.MustParseRR("_acme-challenge.smtp.x.example. 60 TXT somebody"))
 		})
 		w.request(Owner("smtp.x.example"), w.key, "smtp.x.example")
-		w.zone.may = func(m *dns.Msg) bool { // the issuer cannot remove
+		w.zone.allow(func(m *dns.Msg) bool { // the issuer cannot remove
 			for _, rr := range m.Ns {
 				if rr.Header().Class == dns.ClassNONE && rr.Header().Rrtype == dns.TypeTXT {
 					return false
 				}
 			}
 			return true
-		}
+		})
 		w.start()
 		time.Sleep(time.Minute)
 		w.stop()
-		if n := len(w.zone.set("_acme-challenge.smtp.x.example", dns.TypeTXT)); n != 2 {
+		if n := len(w.zone.read("_acme-challenge.smtp.x.example", dns.TypeTXT)); n != 2 {
 			t.Fatalf("%d texts", n)
 		}
-		w.zone.may = nil
+		w.zone.allow(nil)
 		w.start()
 		time.Sleep(2 * time.Hour)
-		if n := len(w.zone.set("_acme-challenge.smtp.x.example", dns.TypeTXT)); n != 1 {
+		if n := len(w.zone.read("_acme-challenge.smtp.x.example", dns.TypeTXT)); n != 1 {
 			t.Errorf("%d texts", n)
 		}
 		w.expect(1, 1)

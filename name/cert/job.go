@@ -194,7 +194,7 @@ func (j *job) order(ctx context.Context, old *x509.Certificate) ([]*x509.Certifi
 	return chain, nil
 }
 
-// rereadPause lets a primary that keeps saying so not be asked without end.
+// rereadPause keeps a primary that does not show what it took from being asked without end.
 const rereadPause = 2 * time.Second
 
 // publish writes a certificate and those above it beside the request, and removes others. Where
@@ -241,5 +241,9 @@ func (j *job) publish(ctx context.Context, chain []*x509.Certificate) error {
 	}
 	mem := j.memory
 	mem.Tries, mem.Error, mem.Next = 0, "", time.Time{}
-	return mem.save()
+	if err := mem.save(); err != nil {
+		return err
+	}
+	mem.Next = j.watch.issuer.now().Add(rereadPause) // for the zone to show it
+	return nil
 }

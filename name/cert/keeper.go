@@ -151,13 +151,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		default:
 			failures, waits = 0, 0
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-k.wake:
-		case <-t.C:
-		}
-		t.Stop()
+		await(ctx, k.wake, pause)
 	}
 }
 

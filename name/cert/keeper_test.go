@@ -190,7 +190,7 @@ func TestPins(t *testing.T) {
 		w := newWorld(t, 90*day)
 		w.start()
 		pins := func() (out string) {
-			for _, rr := range w.zone.set("_25._tcp.mx.x.example", dns.TypeTLSA) {
+			for _, rr := range w.zone.read("_25._tcp.mx.x.example", dns.TypeTLSA) {
 				out += rr.(*dns.TLSARecord).Certificate + " "
 			}
 			return out
@@ -266,7 +266,7 @@ func TestSessionsOutliveRenewal(t *testing.T) {
 	renewed := w.sign(w.key, now, now.Add(90*day), "smtp.x.example")
 	start := time.Now()
 	w.put("smtp.x.example", renewed, w.ca.cert)
-	await(t, "a handshake with the new one", func() bool { return dial().ConnectionState().PeerCertificates[0].Equal(renewed) })
+	until(t, "a handshake with the new one", func() bool { return dial().ConnectionState().PeerCertificates[0].Equal(renewed) })
 	t.Logf("seen after %v", time.Since(start))
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("it took %v", d)

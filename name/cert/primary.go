@@ -70,6 +70,23 @@ const (
 	maxPause   = 5 * time.Minute
 )
 
+// breath is the least time between two looks at a zone, however often it changes.
+const breath = 500 * time.Millisecond
+
+// await waits for a poke or until so much time is over, and in any case for a breath.
+func await(ctx context.Context, poked <-chan struct{}, d time.Duration) {
+	if !sleep(ctx, breath) {
+		return
+	}
+	t := time.NewTimer(max(d-breath, 0))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-poked:
+	case <-t.C:
+	}
+}
+
 // sleep returns false when ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)

@@ -62,7 +62,10 @@ func (w *watch) run(ctx context.Context) {
 	})
 	for ctx.Err() == nil {
 		next := w.turn(ctx, &work)
-		t := time.NewTimer(max(next, 0))
+		if !sleep(ctx, breath) {
+			break
+		}
+		t := time.NewTimer(max(next-breath, 0))
 		select {
 		case <-ctx.Done():
 		case <-w.wake:
