@@ -23,7 +23,7 @@ type zoneCmd struct {
 }
 
 type zoneCheckCmd struct {
-	What   string `arg:"" optional:"" help:"A zone file, or a repository as primary --remote has it." placeholder:"FILE|REPO"`
+	What   string `arg:"" optional:"" help:"A zone file; or a repository: a folder here, or one that needs no SSH key." placeholder:"FILE|REPO"`
 	Name   string `help:"The zone of FILE, where its name is not that of the file." placeholder:"ZONE"`
 	Before string `help:"The file or repository that this one replaces: serials must be newer than there." placeholder:"FILE|REPO"`
 	Pushed bool   `help:"Check what is being pushed, as the pre-receive hook of git does."`
