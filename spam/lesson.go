@@ -43,7 +43,7 @@ func (j *Judge) Lesson(m *mail.Message, spam bool, before []Lesson) (Lesson, err
 	var length float64
 	for g := range s {
 		v := float64(value(family(g), len(s[g])))
-		length += v * v * float64(len(s[g]))
+		length += v * v * float64(len(s[g])) * likeness(family(g))
 	}
 	if length > 0 {
 		l.Weight = lack / length
@@ -59,7 +59,7 @@ func (j *Judge) Lesson(m *mail.Message, spam bool, before []Lesson) (Lesson, err
 
 const (
 	lessonMargin = 4.0  // beyond the threshold
-	maxLack      = 14.0 // what one lesson may add to a sum
+	maxLack      = 18.0 // what one lesson may add to a sum
 )
 
 // Digest returns what a mail is known by: whom it says it is from, its Message-ID, and its text.
@@ -94,6 +94,15 @@ func recall(r *reader, lessons []Lesson) float64 {
 	return total
 }
 
+// likeness is how much a family counts when two mails are compared. A mail that comes back from a
+// user has been through more servers than when it first came.
+func likeness(g family) float64 {
+	if g == routes {
+		return 0.1
+	}
+	return 1
+}
+
 // overlap is the inner product of a mail and a lesson. Bytes that are no lesson have none.
 func overlap(r *reader, b []byte) float64 {
 	var total float64
@@ -116,7 +125,7 @@ func overlap(r *reader, b []byte) float64 {
 			}
 		}
 		if common > 0 {
-			total += float64(common) * float64(value(g, int(n))) * float64(value(g, len(r.f.slots[g])))
+			total += float64(common) * float64(value(g, int(n))) * float64(value(g, len(r.f.slots[g]))) * likeness(g)
 		}
 	}
 	return total
