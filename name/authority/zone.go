@@ -45,7 +45,9 @@ func NewZone(name string, rrs []dns.RR) (*Zone, error) {
 		if !dns.IsSubdomain(z.Name, owner) {
 			return nil, fmt.Errorf("%s is out of the zone", h.Name)
 		}
-		h.Name = owner
+		if h.Name != owner { // records of a zone that is in service already are being read
+			h.Name = owner
+		}
 		z.at(owner).add(rr)
 	}
 	apex := z.nodes[z.Name]
