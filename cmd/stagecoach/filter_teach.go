@@ -112,6 +112,13 @@ type filterForgetCmd struct {
 	Files         []string `arg:"" optional:"" help:"Mails to forget; - is standard input."`
 }
 
+// Help shows an example.
+func (filterForgetCmd) Help() string {
+	return `Example:
+
+  stagecoach filter forget --user ann@example.org mail.eml`
+}
+
 // Run forgets mails, or all.
 func (c filterForgetCmd) Run(ctx context.Context) error {
 	name, err := c.name()
@@ -145,6 +152,13 @@ type filterStatCmd struct {
 	lessonOptions `embed:""`
 }
 
+// Help shows an example.
+func (filterStatCmd) Help() string {
+	return `Example:
+
+  stagecoach filter stat --config stagecoach.toml`
+}
+
 // Run prints the model and what users taught.
 func (c filterStatCmd) Run() error {
 	store, judge, err := c.open()
@@ -169,6 +183,13 @@ type filterExportCmd struct {
 	lessonOptions `embed:""`
 }
 
+// Help shows an example.
+func (filterExportCmd) Help() string {
+	return `Example:
+
+  stagecoach filter export --user ann@example.org >ann.lessons`
+}
+
 // Run writes a user's lessons to standard output.
 func (c filterExportCmd) Run() error {
 	name, err := c.name()
@@ -184,6 +205,13 @@ func (c filterExportCmd) Run() error {
 
 type filterImportCmd struct {
 	lessonOptions `embed:""`
+}
+
+// Help shows an example.
+func (filterImportCmd) Help() string {
+	return `Example:
+
+  stagecoach filter import --user ann@example.org <ann.lessons`
 }
 
 // Run reads lessons from standard input.
