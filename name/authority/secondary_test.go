@@ -2,6 +2,7 @@ package authority
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -33,15 +34,13 @@ func TestSecondaryFollowsPrimary(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()
 	sec := &Secondary{Dir: dir}
-	var port uint16
-	a, at, _, _ := start(t, files, func(a *Authority) {
-		port = listenAt(t, "127.0.0.4:0", sec, func(n string) (dns.Key, bool) { return sec.FindKey(n) })
-		a.NotifyPort = port
-	})
+	port := freePort(t, "127.0.0.4")
+	a, at, _, _ := start(t, files, func(a *Authority) { a.NotifyPort = port })
 	sec.Zones = []SecondaryZone{{Name: "one", Key: key, Primaries: []dns.Nameserver{{Transport: dns.TCP, Addr: at}}}}
 	if err := sec.Load(); err != nil {
 		t.Fatal(err)
 	}
+	listenAt(t, fmt.Sprintf("127.0.0.4:%d", port), sec, sec.FindKey)
 	go sec.Run(t.Context())
 	has := func(s *Secondary, name string) func() bool {
 		return func() bool {
@@ -119,4 +118,15 @@ func TestBrokenCopyIsFetchedAnew(t *testing.T) {
 	if err := sec.Load(); err != nil || sec.held["one."].copy.Load() != nil {
 		t.Error(err)
 	}
+}
+
+// freePort returns a port that nobody had just now.
+func freePort(t *testing.T, host string) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort().Port()
 }
