@@ -109,10 +109,27 @@ func openStore(dir string, o StoreOptions) (_ *pebbleStore, err error) {
 	if err := s.openDB(); err != nil {
 		return nil, errors.Join(err, s.lock.Close())
 	}
-	if err := s.begin(); err != nil {
+	if err := s.beginOrRebuild(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// beginOrRebuild begins, and rebuilds first where opening passed over damage that the first
+// read meets.
+func (s *pebbleStore) beginOrRebuild() error {
+	err := s.begin()
+	if err == nil || s.fence.err() != nil || !isDamage(err) {
+		return err
+	}
+	s.log.Error("ALARM: the store is damaged and is rebuilt", "spool", s.dir, "error", err.Error())
+	if err := s.db.Close(); err != nil {
+		s.log.Warn("closing the damaged store", "spool", s.dir, "error", err.Error())
+	}
+	if err := s.salvage(); err != nil {
+		return err
+	}
+	return s.begin()
 }
 
 func (s *pebbleStore) path(elem ...string) string {
