@@ -314,11 +314,11 @@ func failAt(t *testing.T, n int, cause error, lasting bool) (failed bool) {
 		return nil
 	}))
 	err := play(t, fs, l)
+	mu.Lock() // the library of a fenced store may still be at work
+	defer mu.Unlock()
 	if err != nil && !failed && !errors.Is(err, io.EOF) {
 		t.Errorf("n = %d: %v without a failure", n, err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
 	acked := l.ackedNow()
 	t.Logf("n = %d (%s): %d acknowledged, %v", n, what, len(acked), err)
 	c := &crash{n, fmt.Sprintf("%v at %s", cause, what), disk.CrashClone(vfs.CrashCloneCfg{}), acked, l.arrivedNow(), 1}
