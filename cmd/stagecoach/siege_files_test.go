@@ -43,11 +43,6 @@ func TestFewFiles(t *testing.T) {
 			answers <- answer{a, err == nil}
 		}()
 	}
-	before, err := traffic.UsageOf(pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
 	var clients []*attacker
 	let := 0
 	for range 500 {
@@ -57,6 +52,13 @@ func TestFewFiles(t *testing.T) {
 			let++
 		}
 	}
+	// Turning clients away is work; that they are there must be none.
+	before, err := traffic.UsageOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	time.Sleep(time.Second)
 	after, err := traffic.UsageOf(pid)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +72,7 @@ func TestFewFiles(t *testing.T) {
 	if let < 10 || let > 22 {
 		t.Errorf("%d clients were let in", let)
 	}
-	if share > 0.5 {
+	if share > 0.2 {
 		t.Errorf("it took %.0f%% of a CPU", 100*share)
 	}
 	const taken = 20
