@@ -16,22 +16,30 @@ type RateLimit struct {
 	Slip  int            // of those above the limit, one in Slip is answered by a hint to prove itself; 0 is 2
 	Spare []netip.Prefix // networks that are not limited
 
-	once  sync.Once
-	key   [16]byte
-	locks [rateShards]sync.Mutex
-	table [rateShards][rateSlots]bucket
+	once     sync.Once
+	key      [16]byte
+	networks rateTable // apart, so that random names do not push a network's count out
+	kinds    rateTable
 }
 
 const (
 	rateShards = 16
-	rateSlots  = 4096
+	rateSets   = 1024
+	rateWays   = 4
 )
 
+// A rateTable remembers the buckets used last: one that is new takes the place of the longest
+// idle one among the few that share its set.
+type rateTable struct {
+	locks [rateShards]sync.Mutex
+	sets  [rateShards][rateSets][rateWays]bucket
+}
+
 type bucket struct {
-	tag     uint32 // tells networks apart that share a slot
+	tag     uint32 // tells apart what shares a set
 	tokens  int32
 	blocked uint32
-	last    int64 // nanoseconds
+	last    int64 // nanoseconds; 0: never used
 }
 
 type verdict int
@@ -67,22 +75,17 @@ func (l *RateLimit) judge(ip netip.Addr, kind string, now time.Time) verdict {
 		return pass
 	}
 	id := network.Addr().AsSlice()
-	v := l.take(id, all, now)
-	return max(v, l.take(append(id, kind...), same, now))
+	v := l.take(&l.networks, id, all, now)
+	return max(v, l.take(&l.kinds, append(id, kind...), same, now))
 }
 
-func (l *RateLimit) take(id []byte, rate int, now time.Time) verdict {
+func (l *RateLimit) take(t *rateTable, id []byte, rate int, now time.Time) verdict {
 	h := siphash(&l.key, id)
 	shard := h % rateShards
-	slot := (h / rateShards) % rateSlots
-	tag := uint32(h >> 32)
-	l.locks[shard].Lock()
-	defer l.locks[shard].Unlock()
-	b := &l.table[shard][slot]
+	t.locks[shard].Lock()
+	defer t.locks[shard].Unlock()
 	at := now.UnixNano()
-	if b.tag != tag || b.last == 0 {
-		*b = bucket{tag: tag, tokens: int32(rate), last: at}
-	}
+	b := find(&t.sets[shard][(h/rateShards)%rateSets], uint32(h>>32), rate, at)
 	if gain := (at - b.last) * int64(rate) / int64(time.Second); gain > 0 {
 		b.tokens = int32(min(int64(b.tokens)+gain, int64(rate)))
 		b.last = at
@@ -101,6 +104,22 @@ func (l *RateLimit) take(id []byte, rate int, now time.Time) verdict {
 		return slip
 	}
 	return drop
+}
+
+// find returns the tag's bucket in a set, a full one if it is new there.
+func find(set *[rateWays]bucket, tag uint32, rate int, at int64) *bucket {
+	oldest := &set[0]
+	for i := range set {
+		b := &set[i]
+		if b.tag == tag && b.last != 0 {
+			return b
+		}
+		if b.last < oldest.last {
+			oldest = b
+		}
+	}
+	*oldest = bucket{tag: tag, tokens: int32(rate), last: at}
+	return oldest
 }
 
 // kindOf returns what responses are counted together: the name for an answer, the zone and the
