@@ -39,8 +39,8 @@ func secretOf(t *testing.T, text string) (s Secret) {
 func TestLetsencryptOptions(t *testing.T) {
 	seed := "IwpD9FuzLm8nNFLbnPQqgWSa/VsrY/3jhVLZQQKl+OU="
 	good := func() letsencryptCmd {
-		return letsencryptCmd{DNSKey: secretOf(t, testDNSKey), DNSServer: "10.0.0.1", Port: 53, ZonePort: 53, State: t.TempDir(),
-			AccountKeySeed: secretOf(t, seed), AccountKeyType: "p256", AccountBits: 4096}
+		return letsencryptCmd{DNSKey: secretOf(t, testDNSKey), DNSServer: "10.0.0.1", Port: 53, State: t.TempDir(),
+			Issuer: issuerOptions{ZonePort: 53, AccountKeySeed: secretOf(t, seed), AccountKeyType: "p256", AccountBits: 4096}}
 	}
 	i, err := good().issuer()
 	if err != nil || i.Directory != cert.Staging || strings.Join(i.Zones, " ") != "x.example" {
@@ -52,11 +52,11 @@ func TestLetsencryptOptions(t *testing.T) {
 		"all zones":       func(c *letsencryptCmd) { c.DNSKey = secretOf(t, strings.Replace(testDNSKey, ".x.example", "", 1)) },
 		"dns-server":      func(c *letsencryptCmd) { c.DNSServer = "ns.x.example" },
 		"no port":         func(c *letsencryptCmd) { c.Port = 70000 },
-		"https":           func(c *letsencryptCmd) { c.Directory = "http://ca.example" },
-		"not --prod":      func(c *letsencryptCmd) { c.Directory, c.Production = "https://ca.example/dir", true },
-		"belong together": func(c *letsencryptCmd) { c.EABKeyID = "kid" },
-		"no RSA":          func(c *letsencryptCmd) { c.AccountKeyType, c.AccountBits = "rsa", 17 },
-		"ca-file":         func(c *letsencryptCmd) { c.CAFile = "/none" },
+		"https":           func(c *letsencryptCmd) { c.Issuer.Directory = "http://ca.example" },
+		"not --prod":      func(c *letsencryptCmd) { c.Issuer.Directory, c.Issuer.Production = "https://ca.example/dir", true },
+		"belong together": func(c *letsencryptCmd) { c.Issuer.EABKeyID = "kid" },
+		"no RSA":          func(c *letsencryptCmd) { c.Issuer.AccountKeyType, c.Issuer.AccountBits = "rsa", 17 },
+		"ca-file":         func(c *letsencryptCmd) { c.Issuer.CAFile = "/none" },
 	} {
 		c := good()
 		change(&c)
@@ -65,7 +65,7 @@ func TestLetsencryptOptions(t *testing.T) {
 		}
 	}
 	c := good()
-	c.AccountKeySeed = Secret{}
+	c.Issuer.AccountKeySeed = Secret{}
 	if _, err := c.issuer(); err != nil {
 		t.Error(err)
 	}

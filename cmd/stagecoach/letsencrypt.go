@@ -22,26 +22,31 @@ import (
 )
 
 type letsencryptCmd struct {
-	DNSKey         Secret     `name:"dns-key" help:"Key that may read and write the zone: NAME:ALGORITHM:BASE64 with a label _update in its name, or @FILE with that in it." placeholder:"SECRET"`
-	DNSServer      string     `name:"dns-server" help:"Address of the zone's primary name server." placeholder:"IP"`
-	Port           int        `help:"Port of --dns-server." default:"53"`
-	Zone           []string   `help:"Zones to follow (default: the one in the name of the key)." placeholder:"ZONE"`
-	Production     bool       `help:"Use the real Let's Encrypt. Without it certificates come from its staging server, and nobody trusts them."`
-	Directory      string     `help:"Directory of another ACME server." placeholder:"URL"`
-	CAFile         string     `name:"ca-file" help:"Certificates in PEM to trust that server by, instead of the system's." placeholder:"FILE"`
-	AccountKeySeed Secret     `name:"account-key-seed" help:"Seed of the account's key, as in the articles; for other types than rsa the key itself in base64 (default: an ECDSA key is made and kept in --state)." placeholder:"SECRET"`
-	AccountKeyType string     `name:"account-key-type" help:"What the seed is for: ${enum}." enum:"rsa,ed25519,p256,p384,p521" default:"rsa"`
-	AccountBits    int        `name:"account-bits" help:"Size of an RSA account key." default:"4096"`
-	Email          string     `help:"Address that the authority may write to." placeholder:"ADDRESS"`
-	EABKeyID       string     `name:"eab-key-id" help:"Name of an account that the authority knows already (external account binding)." placeholder:"ID"`
-	EABKey         Secret     `name:"eab-key" help:"Key of that account, in base64url." placeholder:"SECRET"`
-	AnyNames       bool       `help:"Let a request have any names of the zone, as in the articles, instead of those whose records have it too."`
-	Nameserver     []string   `help:"Where to ask for the zone's name servers that are outside of it: udp:IP[:PORT], tcp:... or tls:... (default: this machine's resolver)." placeholder:"NS"`
-	ZonePort       int        `help:"Port of the zone's name servers." default:"53"`
-	Listen         string     `help:"Where to take signed NOTIFYs, for a primary that does not use our connection to it." placeholder:"HOST:PORT"`
-	State          string     `help:"Folder that remembers orders and failures." default:"/var/lib/stagecoach/letsencrypt" placeholder:"DIR"`
-	Status         bool       `help:"Print what is remembered there, and end."`
-	Serving        runOptions `embed:""`
+	DNSKey     Secret        `name:"dns-key" help:"Key that may read and write the zone: NAME:ALGORITHM:BASE64 with a label _update in its name, or @FILE with that in it." placeholder:"SECRET"`
+	DNSServer  string        `name:"dns-server" help:"Address of the zone's primary name server." placeholder:"IP"`
+	Port       int           `help:"Port of --dns-server." default:"53"`
+	Nameserver []string      `help:"Where to ask for the zone's name servers that are outside of it: udp:IP[:PORT], tcp:... or tls:... (default: this machine's resolver)." placeholder:"NS"`
+	Listen     string        `help:"Where to take signed NOTIFYs, for a primary that does not use our connection to it." placeholder:"HOST:PORT"`
+	State      string        `help:"Folder that remembers orders and failures." default:"/var/lib/stagecoach/letsencrypt" placeholder:"DIR"`
+	Status     bool          `help:"Print what is remembered there, and end."`
+	Issuer     issuerOptions `embed:""`
+	Serving    runOptions    `embed:""`
+}
+
+// issuerOptions say of whom certificates are got, and how.
+type issuerOptions struct {
+	Zone           []string `toml:"zone" help:"Zones to follow (default: the one in the name of the key)." placeholder:"ZONE"`
+	Production     bool     `toml:"production" help:"Use the real Let's Encrypt. Without it certificates come from its staging server, and nobody trusts them."`
+	Directory      string   `toml:"directory" help:"Directory of another ACME server." placeholder:"URL"`
+	CAFile         string   `toml:"ca_file" name:"ca-file" help:"Certificates in PEM to trust that server by, instead of the system's." placeholder:"FILE"`
+	AccountKeySeed Secret   `toml:"account_key_seed" name:"account-key-seed" help:"Seed of the account's key, as in the articles; for other types than rsa the key itself in base64 (default: an ECDSA key is made and kept in the state folder)." placeholder:"SECRET"`
+	AccountKeyType string   `toml:"account_key_type" name:"account-key-type" help:"What the seed is for: ${enum}." enum:"rsa,ed25519,p256,p384,p521" default:"rsa"`
+	AccountBits    int      `toml:"account_bits" name:"account-bits" help:"Size of an RSA account key." default:"4096"`
+	Email          string   `toml:"email" help:"Address that the authority may write to." placeholder:"ADDRESS"`
+	EABKeyID       string   `toml:"eab_key_id" name:"eab-key-id" help:"Name of an account that the authority knows already (external account binding)." placeholder:"ID"`
+	EABKey         Secret   `toml:"eab_key" name:"eab-key" help:"Key of that account, in base64url." placeholder:"SECRET"`
+	AnyNames       bool     `toml:"any_names" help:"Let a request have any names of the zone, as in the articles, instead of those whose records have it too."`
+	ZonePort       uint16   `toml:"zone_port" help:"Port of the zone's name servers." default:"53"`
 }
 
 // Help shows examples.
@@ -71,85 +76,97 @@ func (c letsencryptCmd) Run(ctx context.Context) error {
 }
 
 func (c letsencryptCmd) start(p *process) error {
-	for flag, s := range map[string]Secret{"--dns-key": c.DNSKey, "--account-key-seed": c.AccountKeySeed, "--eab-key": c.EABKey} {
-		s.warn(p.log, flag)
-	}
+	c.DNSKey.warn(p.log, "--dns-key")
 	i, err := c.issuer()
 	if err != nil {
 		return err
 	}
+	if err := p.issue(c.Issuer, i); err != nil {
+		return err
+	}
+	if c.Listen != "" {
+		return c.notifies(p, i)
+	}
+	return nil
+}
+
+// issue starts what gets the certificates that are asked for in zones.
+func (p *process) issue(o issuerOptions, i *cert.Issuer) error {
+	o.AccountKeySeed.warn(p.log, "--account-key-seed")
+	o.EABKey.warn(p.log, "--eab-key")
 	i.Log = p.log
 	if err := i.Load(); err != nil {
 		return err
 	}
-	if c.Listen != "" {
-		if err := c.notifies(p, i); err != nil {
-			return err
-		}
-	}
 	p.log.Info("following zones for requests", "zones", i.Zones, "directory", i.Directory)
 	p.reg.MustRegister(issuerMetrics{i})
 	p.behind("issuer", i.Run)
-	p.hangup("zones", func(context.Context) error { i.Wake(); return nil })
+	p.hangup("requests for certificates", func(context.Context) error { i.Wake(); return nil })
 	return nil
 }
 
-// issuer reads the options.
 func (c letsencryptCmd) issuer() (*cert.Issuer, error) {
 	server, zone, err := primary(c.DNSServer, c.Port, c.DNSKey)
 	if err != nil {
 		return nil, err
 	}
-	i := &cert.Issuer{Zones: c.Zone, Primary: server, Directory: cert.Staging, AnyNames: c.AnyNames, Dir: c.State, Port: uint16(c.ZonePort)}
+	ask, err := names(c.Nameserver)
+	if err != nil {
+		return nil, err
+	}
+	return c.Issuer.issuer(server, zone, ask, c.State)
+}
+
+// issuer reads the options. zone is that of the key for the primary.
+func (o issuerOptions) issuer(server cert.Primary, zone string, ask dns.Exchanger, state string) (*cert.Issuer, error) {
+	i := &cert.Issuer{Zones: o.Zone, Primary: server, Resolver: ask, Directory: cert.Staging, AnyNames: o.AnyNames, Dir: state, Port: o.ZonePort}
 	if len(i.Zones) == 0 {
 		if zone == "." {
 			return nil, errors.New("the key is for all zones: name those to follow (--zone)")
 		}
 		i.Zones = []string{dns.Host(zone)}
 	}
-	if c.Production {
+	if o.Production {
 		i.Directory = cert.Production
 	}
-	if c.Directory != "" {
-		if u, err := url.Parse(c.Directory); err != nil || u.Scheme != "https" || c.Production {
-			return nil, fmt.Errorf("--directory %q: want an https URL, and not --production as well", c.Directory)
+	if o.Directory != "" {
+		if u, err := url.Parse(o.Directory); err != nil || u.Scheme != "https" || o.Production {
+			return nil, fmt.Errorf("--directory %q: want an https URL, and not --production as well", o.Directory)
 		}
-		i.Directory = c.Directory
+		i.Directory = o.Directory
 	}
-	if i.HTTP, err = c.client(); err != nil {
+	var err error
+	if i.HTTP, err = o.client(); err != nil {
 		return nil, err
 	}
-	if i.Resolver, err = names(c.Nameserver); err != nil {
-		return nil, err
-	}
-	i.Account = cert.Account{Email: c.Email, KeyID: c.EABKeyID, MACKey: c.EABKey.Text()}
-	if (c.EABKeyID == "") != c.EABKey.IsZero() {
+	i.Account = cert.Account{Email: o.Email, KeyID: o.EABKeyID, MACKey: o.EABKey.Text()}
+	if (o.EABKeyID == "") != o.EABKey.IsZero() {
 		return nil, errors.New("--eab-key-id and --eab-key belong together")
 	}
-	i.Account.Key, err = c.accountKey()
+	i.Account.Key, err = o.accountKey(state)
 	return i, err
 }
 
-func (c letsencryptCmd) accountKey() (crypto.Signer, error) {
-	if !c.AccountKeySeed.IsZero() {
-		return cert.AccountKey(c.AccountKeyType, c.AccountKeySeed.Text(), c.AccountBits)
+func (o issuerOptions) accountKey(state string) (crypto.Signer, error) {
+	if !o.AccountKeySeed.IsZero() {
+		return cert.AccountKey(o.AccountKeyType, o.AccountKeySeed.Text(), o.AccountBits)
 	}
-	if err := os.MkdirAll(c.State, 0o700); err != nil {
+	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, err
 	}
-	return cert.FileKey(filepath.Join(c.State, "account.key"))
+	return cert.FileKey(filepath.Join(state, "account.key"))
 }
 
-func (c letsencryptCmd) client() (*http.Client, error) {
+func (o issuerOptions) client() (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if c.CAFile != "" {
-		text, err := os.ReadFile(c.CAFile)
+	if o.CAFile != "" {
+		text, err := os.ReadFile(o.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("--ca-file: %w", err)
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--ca-file %s: there is no certificate in it", c.CAFile)
+			return nil, fmt.Errorf("--ca-file %s: there is no certificate in it", o.CAFile)
 		}
 	}
 	return &http.Client{Transport: t, Timeout: time.Minute}, nil

@@ -32,8 +32,11 @@ func reportOf(a *authority.Authority) zoneReport {
 	return r
 }
 
-// serveStatus answers zone status. Without the socket names are served all the same.
+// serveStatus answers zone status; no path is no socket. Without it names are served all the same.
 func serveStatus(p *process, path string, a *authority.Authority) {
+	if path == "" {
+		return
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		p.log.Warn("zone status has no socket", "err", err)
 		return
