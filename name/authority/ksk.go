@@ -122,3 +122,17 @@ func (a *Authority) watchParent(ctx context.Context, f *servedFile) {
 	}
 	a.Log.Info("authority: the parent has the new key", "zone", dns.Host(f.zone.Name))
 }
+
+// MakeKeys makes the first keys of a zone, unless it has some, so that its DS can be handed to
+// the parent before the zone is served for the first time. It reports whether it made any.
+func (s *Signing) MakeKeys(zone string, now time.Time) (bool, error) {
+	path := s.keyFile(dns.Canonical(zone))
+	keys, err := readKeys(path)
+	if err != nil || len(keys) > 0 {
+		return false, err
+	}
+	if keys, err = s.firstKeys(now.UTC().Truncate(time.Second)); err != nil {
+		return false, err
+	}
+	return true, writeKeys(path, keys)
+}

@@ -150,3 +150,35 @@ func TestCopyOfSignedZoneAnswersAlike(t *testing.T) {
 		}
 	}
 }
+
+// The DS that is printed before a zone is first served is that of the key which then signs it.
+func TestKeysMadeAhead(t *testing.T) {
+	now := clockNow()
+	s := &Signing{}
+	dir := t.TempDir()
+	ahead := &Signing{Dir: dir}
+	for _, want := range []bool{true, false} {
+		if made, err := ahead.MakeKeys("Example", time.Unix(now.Load(), 0)); err != nil || made != want {
+			t.Fatalf("keys were made: %v, %v", made, err)
+		}
+	}
+	before, err := ahead.DS("example", time.Unix(now.Load(), 0))
+	if err != nil || len(before) != 1 {
+		t.Fatal(before, err)
+	}
+	a, _, _, _ := start(t, signedFiles(), func(a *Authority) {
+		s.Dir = dir
+		a.Signing = s
+		a.Now = func() time.Time { return time.Unix(now.Load(), 0) }
+	})
+	if p := a.Problems(); len(p) > 0 {
+		t.Fatal(p)
+	}
+	after, err := a.Signing.DS("example", time.Unix(now.Load(), 0))
+	if diff := cmp.Diff(before, after); diff != "" || err != nil {
+		t.Fatal(err, diff)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "example.keys")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatal(info, err)
+	}
+}
