@@ -101,7 +101,7 @@ func (p *process) zones(o zoneOptions, a *authority.Authority) error {
 	p.behind("zones", a.Run)
 	serveStatus(p, o.Control, a)
 	server := &dns.Server{Handler: a, Keys: a.Key, Rate: rateLimit(o.RateLimit), Limits: dns.Limits{Parallel: 20}, Log: p.log}
-	return p.dns(server, o.Listen, o.Sockets)
+	return p.dns("dns", server, o.Listen, o.Sockets)
 }
 
 func (o zoneOptions) authority(remote, state string) (*authority.Authority, error) {
@@ -131,15 +131,15 @@ func (o zoneOptions) authority(remote, state string) (*authority.Authority, erro
 func signingFolder(state string) string { return filepath.Join(state, "dnssec") }
 
 // dns starts a name server on UDP and TCP.
-func (p *process) dns(server *dns.Server, addresses []string, sockets int) error {
+func (p *process) dns(name string, server *dns.Server, addresses []string, sockets int) error {
 	for _, address := range addresses {
 		conns, l, err := dns.Listen(p.front, address, max(sockets, 1))
 		if err != nil {
 			return err
 		}
-		p.log.Info("listening", "listener", "dns", "address", l.Addr().String())
-		p.servers.Go(func() { p.ended("dns over UDP", server.ServePacket(p.front, conns...)) })
-		p.servers.Go(func() { p.ended("dns over TCP", server.Serve(p.front, l)) })
+		p.log.Info("listening", "listener", name, "address", l.Addr().String())
+		p.servers.Go(func() { p.ended(name+" over UDP", server.ServePacket(p.front, conns...)) })
+		p.servers.Go(func() { p.ended(name+" over TCP", server.Serve(p.front, l)) })
 	}
 	return nil
 }

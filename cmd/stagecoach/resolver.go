@@ -29,18 +29,18 @@ type resolverCmd struct {
 
 // resolveOptions say how names are resolved, wherever that is done.
 type resolveOptions struct {
-	Forward   []string     `help:"A zone that is asked of a resolver: ZONE=udp:IP[:PORT], tcp:... or tls:...; several of one zone stand in for each other." placeholder:"ZONE=NS"`
-	Stub      []string     `help:"A zone that is asked of its own authority, without a walk from the root." placeholder:"ZONE=NS"`
-	Open      []string     `help:"Zones to look up although they are for local use only, as 10.in-addr.arpa." placeholder:"ZONE"`
-	Untrusted []string     `help:"Zones not to validate, as their signatures are known to be broken (RFC 7646)." placeholder:"ZONE"`
-	Anchors   string       `help:"File that keeps the root's keys as they roll (RFC 5011); the two of today are built in." placeholder:"FILE"`
-	Cache     Size         `help:"Memory for answers." default:"64M"`
-	NoIPv4    bool         `name:"no-ipv4" help:"Ask no name servers over IPv4."`
-	NoIPv6    bool         `name:"no-ipv6" help:"Ask no name servers over IPv6."`
-	Hints     []netip.Addr `help:"Root servers to begin with (default: those of the Internet)." placeholder:"IP"`
-	Trust     string       `help:"File with DS or DNSKEY records to trust instead of the root's of today, for worlds of your own; an empty file turns validation off." placeholder:"FILE"`
-	Port      uint16       `name:"dns-port" help:"Where name servers listen." default:"53"`
-	Private   bool         `help:"Ask name servers at private and loopback addresses too."`
+	Forward   []string     `toml:"forward" help:"A zone that is asked of a resolver: ZONE=udp:IP[:PORT], tcp:... or tls:...; several of one zone stand in for each other." placeholder:"ZONE=NS"`
+	Stub      []string     `toml:"stub" help:"A zone that is asked of its own authority, without a walk from the root." placeholder:"ZONE=NS"`
+	Open      []string     `toml:"open" help:"Zones to look up although they are for local use only, as 10.in-addr.arpa." placeholder:"ZONE"`
+	Untrusted []string     `toml:"untrusted" help:"Zones not to validate, as their signatures are known to be broken (RFC 7646)." placeholder:"ZONE"`
+	Anchors   string       `toml:"anchors" help:"File that keeps the root's keys as they roll (RFC 5011); the two of today are built in." placeholder:"FILE"`
+	Cache     Size         `toml:"cache" help:"Memory for answers." default:"64M"`
+	NoIPv4    bool         `toml:"no_ipv4" name:"no-ipv4" help:"Ask no name servers over IPv4."`
+	NoIPv6    bool         `toml:"no_ipv6" name:"no-ipv6" help:"Ask no name servers over IPv6."`
+	Hints     []netip.Addr `toml:"hints" help:"Root servers to begin with (default: those of the Internet)." placeholder:"IP"`
+	Trust     string       `toml:"trust" help:"File with DS or DNSKEY records to trust instead of the root's of today, for worlds of your own; an empty file turns validation off." placeholder:"FILE"`
+	Port      uint16       `toml:"port" name:"dns-port" help:"Where name servers listen." default:"53"`
+	Private   bool         `toml:"private" help:"Ask name servers at private and loopback addresses too."`
 }
 
 // resolver makes a resolver of the options.
@@ -97,14 +97,19 @@ func routes(texts []string, recursive bool) ([]resolver.Route, error) {
 }
 
 type resolverServeCmd struct {
-	Listen    []string       `help:"Where to answer over UDP and TCP (default ${default})." default:"127.0.0.1:53" placeholder:"HOST:PORT"`
-	ListenTLS []string       `name:"listen-tls" help:"Where to answer over TLS (port 853)." placeholder:"HOST:PORT"`
-	Allow     []netip.Prefix `help:"Networks that are answered besides this machine." placeholder:"CIDR"`
-	PerClient int            `help:"Questions of one client in work at the same time." default:"100"`
-	Sockets   int            `help:"UDP sockets for each address, between which clients are spread." default:"2"`
-	TLS       tlsOptions     `embed:""`
-	Resolve   resolveOptions `embed:""`
-	Serving   runOptions     `embed:""`
+	Listen  []string               `help:"Where to answer over UDP and TCP (default ${default})." default:"127.0.0.1:53" placeholder:"HOST:PORT"`
+	Service resolverServiceOptions `embed:""`
+	TLS     tlsOptions             `embed:""`
+	Resolve resolveOptions         `embed:""`
+	Serving runOptions             `embed:""`
+}
+
+// resolverServiceOptions say whom a resolver answers.
+type resolverServiceOptions struct {
+	ListenTLS []string       `toml:"listen_tls" name:"listen-tls" help:"Where to answer over TLS (port 853)." placeholder:"HOST:PORT"`
+	Allow     []netip.Prefix `toml:"allow" help:"Networks that are answered besides this machine." placeholder:"CIDR"`
+	PerClient int            `toml:"per_client" name:"per-client" help:"Questions of one client in work at the same time." default:"100"`
+	Sockets   int            `toml:"sockets" help:"UDP sockets for each address, between which clients are spread." default:"2"`
 }
 
 // Help shows examples.
@@ -132,45 +137,52 @@ func (c resolverServeCmd) build(p *process, control string) error {
 	if err != nil {
 		return err
 	}
+	var cert *certificate
+	if len(c.Service.ListenTLS) > 0 {
+		if cert, err = p.certificate(c.TLS, "localhost"); err != nil {
+			return err
+		}
+	}
+	p.resolver(r, control)
+	return p.resolving(r, c.Listen, c.Service, cert)
+}
+
+// resolver keeps a resolver's trust anchors, shows its statistics, and takes orders for it at a
+// socket, if there is a path for one.
+func (p *process) resolver(r *resolver.Resolver, control string) {
 	r.Log = p.log
 	watchResolver(p.reg, r)
 	p.behind("trust anchors", r.Run)
+	if control == "" {
+		return
+	}
 	if err := os.MkdirAll(filepath.Dir(control), 0o755); err != nil {
-		p.log.Warn("no orders are taken", "err", err)
+		p.log.Warn("the resolver takes no orders", "err", err)
 	} else if l, err := listen(p.front, "unix:"+control); err != nil {
-		p.log.Warn("no orders are taken", "err", err)
+		p.log.Warn("the resolver takes no orders", "err", err)
 	} else {
 		p.behind("control", func(ctx context.Context) error { return r.ServeControl(ctx, l) })
 	}
+}
+
+// resolving opens a resolver to clients.
+func (p *process) resolving(r *resolver.Resolver, addresses []string, o resolverServiceOptions, cert *certificate) error {
 	server := &dns.Server{
-		Handler: &resolver.Service{Resolver: r, Allow: c.Allow, PerClient: c.PerClient},
+		Handler: &resolver.Service{Resolver: r, Allow: o.Allow, PerClient: o.PerClient},
 		Limits:  dns.Limits{Parallel: 20, Pending: 5000}, // more than the resolver works at
 		Log:     p.log,
 	}
-	for _, address := range c.Listen {
-		conns, l, err := dns.Listen(p.front, address, max(c.Sockets, 1))
-		if err != nil {
-			return err
-		}
-		p.log.Info("listening", "listener", "dns", "address", l.Addr().String())
-		p.servers.Go(func() { p.ended("dns over UDP", server.ServePacket(p.front, conns...)) })
-		p.servers.Go(func() { p.ended("dns over TCP", server.Serve(p.front, l)) })
-	}
-	if len(c.ListenTLS) == 0 {
-		return nil
-	}
-	cert, err := p.certificate(c.TLS, "localhost")
-	if err != nil {
+	if err := p.dns("resolver", server, addresses, o.Sockets); err != nil {
 		return err
 	}
-	for _, address := range c.ListenTLS {
+	for _, address := range o.ListenTLS {
 		l, err := listen(p.front, address)
 		if err != nil {
 			return err
 		}
-		p.log.Info("listening", "listener", "dns over TLS", "address", l.Addr().String())
+		p.log.Info("listening", "listener", "resolver over TLS", "address", l.Addr().String())
 		t := tls.NewListener(l, cert.Config())
-		p.servers.Go(func() { p.ended("dns over TLS", server.Serve(p.front, t)) })
+		p.servers.Go(func() { p.ended("resolver over TLS", server.Serve(p.front, t)) })
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func sampleValue(f reflect.StructField) string {
 	switch f.Type.Kind() {
 	case reflect.Bool:
 		return fmt.Sprint(value == "true")
-	case reflect.Int:
+	case reflect.Int, reflect.Uint16:
 		return value
 	case reflect.Slice:
 		if value == "" {

@@ -57,7 +57,7 @@ func (c secondaryCmd) build(p *process) error {
 		return err
 	}
 	p.behind("zones", s.Run)
-	return p.dns(&dns.Server{Handler: s, Keys: s.FindKey, Rate: rateLimit(c.Rate), Limits: dns.Limits{Parallel: 20}, Log: p.log}, c.Listen, c.Sockets)
+	return p.dns("dns", &dns.Server{Handler: s, Keys: s.FindKey, Rate: rateLimit(c.Rate), Limits: dns.Limits{Parallel: 20}, Log: p.log}, c.Listen, c.Sockets)
 }
 
 // zones puts zones, primaries and keys together.

@@ -50,7 +50,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Check {
-		cfg.Submit.TLSListen, cfg.Submit.StartTLSListen, cfg.Verify.Listen = nil, nil, nil
+		cfg.deaf()
 		if cfg.Cert, err = cfg.Cert.checked(cfg.Name); err != nil {
 			return p.abort(err)
 		}
@@ -75,12 +75,18 @@ func serve(p *process, c *config) error {
 	if err != nil {
 		return err
 	}
-	ask, err := names(c.Relay.Nameserver)
+	naming, err := p.naming(c)
 	if err != nil {
 		return err
 	}
 	cert, err := p.shown(c.TLS, c.Cert.within(c.State), true, c.Name, c.Domain)
 	if err != nil {
+		return err
+	}
+	if err := p.serveNames(c, naming, cert); err != nil {
+		return err
+	}
+	if err := p.issuing(c, naming.ask); err != nil {
 		return err
 	}
 
@@ -99,7 +105,7 @@ func serve(p *process, c *config) error {
 		return err
 	}
 	forwarded := p.obs.stage("forward", false, forwarder)
-	relay, err := p.relay(c.identityOptions, c.Relay, ask, accounts, back)
+	relay, err := p.relay(c.identityOptions, c.Relay, naming.ask, accounts, back)
 	if err != nil {
 		return err
 	}
@@ -122,7 +128,7 @@ func serve(p *process, c *config) error {
 		return err
 	}
 	filtered := p.obs.stage("filter", false, labeller)
-	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, ask, accounts, leadsBack(back), filtered)
+	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, naming.ask, accounts, leadsBack(back), filtered)
 	return p.mx(c.identityOptions, c.Verify, c.Limits, c.Queue.Spool, cert, verifier)
 }
 
