@@ -239,7 +239,9 @@ func (j *signJob) one(rrs []dns.RR, k signer) (*dns.RRSIGRecord, error) {
 			same[i].Header().Ttl = ttl
 		}
 	}
-	return sig, sig.Sign(k.private, same)
+	err := sig.Sign(k.private, same)
+	sig.Hdr.Ttl = ttl // RFC 4034 section 3
+	return sig, err
 }
 
 // again returns the signatures that the version before has over the same records, for the same
