@@ -104,6 +104,9 @@ func TestPeersAsSecondaries(t *testing.T) {
 func followsUs(t *testing.T, program string, at netip.AddrPort, algorithm string, signing *Signing) {
 	key := peerKey(t, fmt.Sprintf("127.0.0.1.%s._transfer.example", at.Addr()), algorithm)
 	files := signedFiles()
+	if signing == nil {
+		files["example"] += manyNames(1500)
+	}
 	files["example._keys"] += key.Record() + "\n"
 	a, ours, _, _ := start(t, files, func(a *Authority) {
 		a.NotifyPort = at.Port()
