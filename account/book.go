@@ -13,6 +13,13 @@ type Settings struct {
 	Domain     string       // the main domain
 	Postmaster mail.Address // gets mail to postmaster and abuse; zero for nobody
 	Separator  string       // of sub-addresses; "" for none. "+" is usual
+
+	// Trust takes every target for confirmed, whatever the files say.
+	Trust bool
+
+	// Confirmed reports whether a target that the files have as unconfirmed was confirmed
+	// nevertheless, and the files do not know yet; nil knows of none.
+	Confirmed func(user, target mail.Address) bool
 }
 
 // A Book is all accounts at one moment. It does not change, so that everything that is

@@ -32,8 +32,9 @@ type Directory struct {
 	bench    bench
 	key      []byte // of salts for names that do not exist
 
-	mu  sync.Mutex
-	bad string // version that was refused, so that it is said once
+	mu       sync.Mutex
+	snapshot *repo.Snapshot // of the Book
+	bad      string         // version that was refused, so that it is said once
 }
 
 // Open reads the accounts for the first time. It fails when they cannot be had or have an
@@ -80,7 +81,7 @@ func (d *Directory) Refresh(ctx context.Context) error {
 		d.bad = snapshot.Version
 		return fmt.Errorf("accounts: %s: version %s: %w", d.source, snapshot.Version, err)
 	}
-	b.Version, d.bad = snapshot.Version, ""
+	b.Version, d.bad, d.snapshot = snapshot.Version, "", snapshot
 	d.book.Store(b)
 	d.log().Info("accounts read", "from", d.source.String(), "version", b.Version, "users", len(b.users), "domains", len(b.domains))
 	for u := range b.Weak() {

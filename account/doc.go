@@ -30,6 +30,14 @@
 // repeated key, a value of a wrong kind, a bad address, an address that two files claim, a
 // target in a domain of ours that nobody has. All errors are found, and none is half applied.
 //
+// # Unconfirmed targets
+//
+// A folder ".unconfirmed" names targets to which nothing goes before somebody there has agreed:
+// its file of the same path as the user's (".unconfirmed/ann", ".unconfirmed/their.example/bob")
+// has one target a line. So the user's file stays as it is, and other readers pass over the
+// folder. A target that does not stand there is confirmed, and so is every one in a domain of
+// ours, since whoever writes the files decides on these.
+//
 // # Addresses
 //
 // Local parts have no case. An address belongs to the file that names it, as user or alias;

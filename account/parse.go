@@ -27,12 +27,19 @@ func Parse(files map[string][]byte, s Settings) (*Book, error) {
 		return nil, err
 	}
 	p := &parser{
-		book: &Book{main: main, entries: map[mail.Address]entry{}, domains: map[string]*domain{}},
-		base: s,
+		book:    &Book{main: main, entries: map[mail.Address]entry{}, domains: map[string]*domain{}},
+		base:    s,
+		pending: map[string]map[mail.Address]bool{},
 	}
 	p.domain(main)
 	names := slices.SortedFunc(maps.Keys(files), compareFiles)
 	for _, name := range names {
+		if user, ok := strings.CutPrefix(name, pendingFolder); ok {
+			if err := p.pendingTargets(user, files[name]); err != nil {
+				p.errs = append(p.errs, fmt.Errorf("%s: %w", name, err))
+			}
+			continue
+		}
 		if err := p.file(name, files[name]); err != nil {
 			p.errs = append(p.errs, fmt.Errorf("%s: %w", name, err))
 		}
@@ -46,6 +53,7 @@ func Parse(files map[string][]byte, s Settings) (*Book, error) {
 	if len(p.errs) > 0 {
 		return nil, errors.Join(p.errs...)
 	}
+	p.setAside()
 	p.finish()
 	return p.book, nil
 }
@@ -65,6 +73,8 @@ type parser struct {
 	book *Book
 	base Settings
 	errs []error
+
+	pending map[string]map[mail.Address]bool // by file of the user
 }
 
 func (p *parser) domain(name string) *domain {

@@ -2,6 +2,7 @@ package account
 
 import (
 	"slices"
+	"strings"
 
 	"stagecoach/mail"
 )
@@ -11,6 +12,7 @@ type User struct {
 	Name     string         // local part, as the file is named
 	Domain   string         // as mail.Address.Domain
 	Targets  []mail.Address // where mail goes
+	Pending  []mail.Address // where it would go, and nobody there has confirmed it
 	Aliases  []mail.Address // further addresses
 	CatchAll bool
 	Disabled bool
@@ -28,6 +30,20 @@ func (u *User) Address() mail.Address { return u.address }
 
 // Receives reports whether mail to the user has anywhere to go.
 func (u *User) Receives() bool { return !u.Disabled && len(u.Targets) > 0 }
+
+// Waits reports whether mail to the user has nowhere to go yet, and will when somebody
+// confirms a target.
+func (u *User) Waits() bool { return !u.Disabled && len(u.Targets) == 0 && len(u.Pending) > 0 }
+
+// Secret says in which form the password is kept: "argon2id", "scram", "blake2b", or "" when
+// there is none.
+func (u *User) Secret() string {
+	if u.secret == nil {
+		return ""
+	}
+	kind, _, _ := strings.Cut(u.secret.cost(), " ")
+	return kind
+}
 
 // CanLogin reports whether there is a password by which the user can get in.
 func (u *User) CanLogin() bool { return !u.Disabled && u.secret != nil }
