@@ -98,6 +98,9 @@ func (e *expansion) targets(a mail.Address) ([]mail.Address, error) {
 	if !ok {
 		return nil, errUnknown
 	}
+	if first.Waits() {
+		return nil, errWaits
+	}
 	if !first.Receives() {
 		return nil, errNowhere
 	}
@@ -114,7 +117,7 @@ func (e *expansion) targets(a mail.Address) ([]mail.Address, error) {
 func (e *expansion) follow(first *account.User) ([]mail.Address, error) {
 	var found []mail.Address
 	seen := map[*account.User]bool{first: true}
-	circle := false
+	circle, waits := false, false
 	for queue := []*account.User{first}; len(queue) > 0; queue = queue[1:] {
 		u := queue[0]
 		e.pass(u)
@@ -125,6 +128,8 @@ func (e *expansion) follow(first *account.User) ([]mail.Address, error) {
 			}
 			next, ok := e.book.Lookup(t)
 			switch {
+			case ok && next.Waits():
+				waits = true
 			case !ok || !next.Receives():
 			case seen[next]:
 				circle = true
@@ -140,6 +145,8 @@ func (e *expansion) follow(first *account.User) ([]mail.Address, error) {
 	switch {
 	case len(found) > 0:
 		return found, nil
+	case waits:
+		return nil, errWaits
 	case circle:
 		return nil, errLoop
 	}

@@ -54,6 +54,7 @@ const maxTargets = 5000
 var (
 	errUnknown  = mail.Reject(550, "5.1.1", "no such user here")
 	errNowhere  = mail.Reject(550, "5.2.1", "this mailbox takes no mail")
+	errWaits    = mail.Defer(450, "4.2.1", "this mailbox takes no mail yet, please try again later")
 	errTooMany  = mail.Reject(550, "5.2.4", "this address stands for too many others")
 	errLoop     = mail.Reject(554, "5.4.6", "this mail goes in circles")
 	errHops     = mail.Reject(554, "5.4.6", "this mail has been through too many servers")

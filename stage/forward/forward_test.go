@@ -30,17 +30,23 @@ func directory(t testing.TB, s account.Settings, users map[string]string) *accou
 }
 
 var household = map[string]string{
-	"ann":           `{"targets":["ann@far.example"],"aliases":["info"]}`,
-	"team":          `{"targets":["ann@x.example","bob@x.example","guest@far.example"]}`,
-	"bob":           `{"targets":["bob@far.example","ann@far.example"]}`,
-	"ping":          `{"targets":["pong@x.example"]}`,
-	"pong":          `{"targets":["ping@x.example"]}`,
-	"half":          `{"targets":["half@x.example","half@far.example","gone@x.example"]}`,
-	"gone":          `{"targets":["gone@far.example"],"disabled":true}`,
-	"mute":          `{}`,
-	"onlygone":      `{"targets":["gone@x.example"]}`,
-	"y.example/all": `{"targets":["all@far.example"],"catch_all":true}`,
-	"jürgen":        `{"targets":["j@far.example"]}`,
+	"ann":       `{"targets":["ann@far.example"],"aliases":["info"]}`,
+	"team":      `{"targets":["ann@x.example","bob@x.example","guest@far.example"]}`,
+	"bob":       `{"targets":["bob@far.example","ann@far.example"]}`,
+	"ping":      `{"targets":["pong@x.example"]}`,
+	"pong":      `{"targets":["ping@x.example"]}`,
+	"half":      `{"targets":["half@x.example","half@far.example","gone@x.example"]}`,
+	"gone":      `{"targets":["gone@far.example"],"disabled":true}`,
+	"mute":      `{}`,
+	"onlygone":  `{"targets":["gone@x.example"]}`,
+	"waits":     `{"targets":["waits@far.example"]}`,
+	"onlywaits": `{"targets":["waits@x.example","onlywaits@x.example"]}`,
+	"partly":    `{"targets":["partly@far.example","else@far.example","waits@x.example"]}`,
+
+	".unconfirmed/waits":  "waits@far.example",
+	".unconfirmed/partly": "else@far.example",
+	"y.example/all":       `{"targets":["all@far.example"],"catch_all":true}`,
+	"jürgen":              `{"targets":["j@far.example"]}`,
 }
 
 var settings = account.Settings{Separator: "+", Postmaster: mail.MustParseAddress("ann@x.example")}
@@ -112,6 +118,9 @@ func TestTargets(t *testing.T) {
 		{"unknown beside a known one", []string{"ann@x.example", "nobody@x.example"}, []string{"550 5.1.1"}},
 		{"disabled", []string{"gone@x.example"}, []string{"550 5.2.1"}},
 		{"no targets", []string{"mute@x.example"}, []string{"550 5.2.1"}},
+		{"unconfirmed", []string{"waits@x.example"}, []string{"450 4.2.1"}},
+		{"all targets unconfirmed", []string{"onlywaits@x.example"}, []string{"450 4.2.1"}},
+		{"some targets unconfirmed", []string{"partly@x.example"}, []string{"partly@far.example for rfc822;partly@x.example"}},
 		{"all targets disabled", []string{"onlygone@x.example"}, []string{"550 5.2.1"}},
 		{"nobody", nil, []string{"554 5.5.0"}},
 	} {

@@ -21,6 +21,7 @@ var (
 	errSenderHdr = mail.Reject(550, "5.7.1", "the Sender field must have one address, and it must be yours")
 	errUnknown   = mail.Reject(550, "5.1.1", "no such user here")
 	errDisabled  = mail.Reject(550, "5.2.1", "this mailbox takes no mail")
+	errWaits     = mail.Defer(450, "4.2.1", "this mailbox takes no mail yet, please try again later")
 )
 
 // Admit decides on one recipient. Where mail goes is the client's business (RFC 6409 section 3.1); but what
@@ -63,6 +64,8 @@ func known(book *account.Book, to mail.Address) error {
 	switch {
 	case !ok:
 		return errUnknown
+	case u.Waits():
+		return errWaits
 	case !u.Receives():
 		return errDisabled
 	}

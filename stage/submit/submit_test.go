@@ -38,9 +38,13 @@ func scramText(t testing.TB, password string) string {
 func house(t testing.TB) *account.Directory {
 	t.Helper()
 	b, err := account.Parse(map[string][]byte{
-		"ann":           fmt.Appendf(nil, `{"targets":["a@far.example"],"password":%q,"aliases":["info"]}`, hash("secret")),
-		"bob":           fmt.Appendf(nil, `{"targets":["b@far.example"],"password":%q}`, hash("secret")),
-		"rest":          fmt.Appendf(nil, `{"targets":["r@far.example"],"password":%q}`, hash("secret")),
+		"ann":  fmt.Appendf(nil, `{"targets":["a@far.example"],"password":%q,"aliases":["info"]}`, hash("secret")),
+		"bob":  fmt.Appendf(nil, `{"targets":["b@far.example"],"password":%q}`, hash("secret")),
+		"rest": fmt.Appendf(nil, `{"targets":["r@far.example"],"password":%q}`, hash("secret")),
+		"fay":  []byte(`{"targets":["f@far.example"]}`),
+
+		".unconfirmed/fay": []byte("f@far.example\n"),
+
 		"gone":          fmt.Appendf(nil, `{"targets":["g@far.example"],"password":%q,"disabled":true}`, hash("secret")),
 		"y.example/all": fmt.Appendf(nil, `{"targets":["r@far.example"],"password":%q,"catch_all":true}`, hash("secret")),
 	}, account.Settings{Domain: "x.example", Separator: "+", Postmaster: mail.MustParseAddress("ann@x.example")})
@@ -143,6 +147,7 @@ func TestAdmit(t *testing.T) {
 		{"ann", "ann@x.example", "Postmaster@x.example", "250"},
 		{"ann", "ann@x.example", "nobody@x.example", "550 5.1.1"},
 		{"ann", "ann@x.example", "gone@x.example", "550 5.2.1"},
+		{"ann", "ann@x.example", "fay@x.example", "450 4.2.1"},
 		{"ann", "ann@x.example", "nobody@y.example", "250"},
 		{"ann", "bob@x.example", "x@far.example", "550 5.7.1"},
 		{"", "ann@x.example", "x@far.example", "530 5.7.0"},

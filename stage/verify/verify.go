@@ -29,6 +29,10 @@ type Verifier struct {
 	// still good. Such addresses are admitted. nil: there are none.
 	Returns func(mail.Address) bool
 
+	// Service reports whether an address of ours, at which nobody lives, is taken by a stage
+	// behind this one; nil: none is.
+	Service func(mail.Address) bool
+
 	// LabelOnly lets mail pass that DMARC wants rejected, with a label. Mail that claims a
 	// domain of ours is refused all the same.
 	LabelOnly bool
@@ -50,6 +54,7 @@ var (
 	errRelay    = mail.Reject(550, "5.7.1", "we do not relay to that domain")
 	errUnknown  = mail.Reject(550, "5.1.1", "no such user here")
 	errDisabled = mail.Reject(550, "5.2.1", "this mailbox takes no mail")
+	errWaits    = mail.Defer(450, "4.2.1", "this mailbox takes no mail yet, please try again later")
 	errFrom     = mail.Reject(550, "5.7.1", "the message needs one From field with one address in it")
 	errOurs     = mail.Reject(550, "5.7.1", "this mail claims a domain of ours and cannot prove it (DMARC)")
 	errOursWait = mail.Defer(451, "4.7.0", "the sender could not be verified yet, please try again later")
@@ -69,6 +74,9 @@ func (v *Verifier) Admit(_ context.Context, _ *mail.Mail, to mail.Address) error
 	if v.Returns != nil && v.Returns(to) {
 		return nil
 	}
+	if v.Service != nil && v.Service(to) {
+		return nil
+	}
 	if v.Accounts == nil {
 		return nil
 	}
@@ -76,6 +84,8 @@ func (v *Verifier) Admit(_ context.Context, _ *mail.Mail, to mail.Address) error
 	switch {
 	case !ok:
 		return errUnknown
+	case u.Waits():
+		return errWaits
 	case !u.Receives():
 		return errDisabled
 	}

@@ -15,6 +15,7 @@ import (
 
 func TestAdmit(t *testing.T) {
 	v, _ := newVerifier(t, newWorld(t))
+	v.Service = func(a mail.Address) bool { return a.Local() == "token" }
 	for _, tt := range []struct {
 		to     string
 		code   int
@@ -30,6 +31,9 @@ func TestAdmit(t *testing.T) {
 		{"SRS0=good=xy=a.example=b@our.example", 0, ""},
 		{"SRS0=bad=xy=a.example=b@our.example", 550, "5.1.1"},
 		{"bob@our.example", 550, "5.2.1"},
+		{"fay@our.example", 450, "4.2.1"},
+		{"token@our.example", 0, ""},
+		{"token@other.example", 550, "5.7.1"},
 		{"zoe@our.example", 550, "5.1.1"},
 		{"cat@our.example", 550, "5.1.1"},
 		{"ann@other.example", 550, "5.7.1"},

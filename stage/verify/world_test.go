@@ -75,6 +75,8 @@ func newAccounts(t testing.TB) *account.Directory {
 	t.Helper()
 	b, err := account.Parse(map[string][]byte{
 		"ann":              []byte(`{"targets":["ann@mailbox.example"]}`),
+		"fay":              []byte(`{"targets":["fay@mailbox.example"]}`),
+		".unconfirmed/fay": []byte("fay@mailbox.example\n"),
 		"bob":              []byte(`{"targets":["bob@mailbox.example"],"disabled":true}`),
 		"ours.example/cat": []byte(`{"targets":["cat@mailbox.example"]}`),
 	}, account.Settings{Domain: "our.example", Separator: "+"})
