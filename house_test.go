@@ -48,12 +48,14 @@ stage/relay      : mail rfc/dns rfc/smtp rfc/srs
 stage/stagetest  : mail rfc/smtp
 name/authority   : repo rfc/dns
 name/resolver    : rfc/dns
-name/cert        : rfc/dns rfc/fortuna
+name/publish     : rfc/dns rfc/dkim rfc/spf
+name/cert        : rfc/dns rfc/fortuna name/publish
 name/resolver/scenario : name/resolver rfc/dns rfc/dns/dnstest
 tool/mime        : mail
 tool/compose     : mail tool/mime
 tool/generate    : mail tool/mime
 tool/trace       : mail
+tool/setup       : mail rfc/dns
 lab              : *
 lab/peer         :
 lab/postfix      :
@@ -65,9 +67,9 @@ cmd/stagecoach   : *
 // testsToo are the rooms that any test may import.
 var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "lab/postfix", "stage/stagetest", "tool/generate"}
 
-// A test of certificates may besides run the name server that holds them, and one of the filter
-// read the corpora.
-var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}, "spam": {"spam/corpus"}}
+// A test of what is written into zones may besides run the name server that holds them, and one of
+// the filter read the corpora.
+var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}, "name/publish": {"name/authority", "repo"}, "spam": {"spam/corpus"}}
 
 // Foreign modules that only one room may see.
 var onlyIn = map[string]string{

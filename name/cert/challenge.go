@@ -2,15 +2,14 @@ package cert
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"stagecoach/name/publish"
 	"stagecoach/rfc/dns"
 )
 
@@ -121,103 +120,22 @@ func (j *job) cleanUp(ctx context.Context) error {
 	return j.memory.save()
 }
 
-// How long name servers get to follow, and how often they are asked.
-const (
-	patience = 5 * time.Minute
-	silence  = time.Minute // after which a server that never spoke counts as dead
-	askEvery = time.Second
-	askMax   = 10 * time.Second
-)
-
 // spread waits until all name servers of a zone serve the challenges, since the authority may
-// ask any of them. One that has said nothing all the time is dead, and so not waited for; one
-// that answers without them ends the order.
+// ask any of them.
 func (i *Issuer) spread(ctx context.Context, zone string, wanted []challenge) error {
-	servers, err := i.nameservers(ctx, zone)
-	if err != nil {
-		return fmt.Errorf("finding the name servers of %s: %w", dns.Host(zone), err)
-	}
-	last := map[netip.Addr]error{}
-	spoke := map[netip.Addr]bool{}
-	start := i.now()
-	pause := askEvery
-	for {
-		servers = slices.DeleteFunc(servers, func(at netip.Addr) bool {
-			last[at] = i.serves(ctx, at, wanted)
-			spoke[at] = spoke[at] || errors.Is(last[at], errNotThere)
-			return last[at] == nil
-		})
-		if len(servers) == 0 {
-			return nil
-		}
-		waited := i.now().Sub(start)
-		if waited > patience || waited > silence && !slices.ContainsFunc(servers, func(at netip.Addr) bool { return spoke[at] }) {
-			break
-		}
-		if !sleep(ctx, pause) {
-			return ctx.Err()
-		}
-		pause = min(pause*3/2, askMax)
-	}
-	for _, at := range servers {
-		if spoke[at] {
-			return fmt.Errorf("the name server %s of %s does not follow: %w", at, dns.Host(zone), last[at])
-		}
-		i.Log.Warn("issuer: a name server does not answer", "zone", dns.Host(zone), "server", at, "err", last[at])
-	}
-	return nil
+	s := &publish.Servers{Primary: i.Primary, Resolver: i.Resolver, Port: i.Port, Ask: i.exchange, Log: i.Log, Now: i.Now}
+	return s.Await(ctx, zone, func(ctx context.Context, x dns.Exchanger) error { return serves(ctx, x, wanted) })
 }
 
-var errNotThere = errors.New("it does not serve the challenge yet")
-
-func (i *Issuer) serves(ctx context.Context, at netip.Addr, wanted []challenge) error {
-	port := i.Port
-	if port == 0 {
-		port = 53
-	}
-	var x dns.Exchanger = &dns.Client{
-		Servers: []dns.Nameserver{{Transport: dns.UDP, Addr: netip.AddrPortFrom(at, port)}}, Attempts: 1, Now: i.Now,
-	}
-	if i.exchange != nil {
-		x = i.exchange(netip.AddrPortFrom(at, port))
-	}
+func serves(ctx context.Context, x dns.Exchanger, wanted []challenge) error {
 	for _, c := range wanted {
 		texts, err := dns.TXT(ctx, x, c.Name)
 		switch {
 		case dns.IsNegative(err), err == nil && !slices.Contains(texts, c.Value):
-			return errNotThere
+			return publish.ErrBehind
 		case err != nil:
 			return err
 		}
 	}
 	return nil
-}
-
-// nameservers returns the addresses of the name servers of a zone: those within it as the
-// primary has them, others as the world does.
-func (i *Issuer) nameservers(ctx context.Context, zone string) ([]netip.Addr, error) {
-	hosts, err := dns.NS(ctx, i.Primary, zone)
-	if err != nil {
-		if dns.IsNegative(err) {
-			return nil, nil // a zone that only its primary knows
-		}
-		return nil, err
-	}
-	var out []netip.Addr
-	for _, host := range hosts {
-		x := i.Resolver
-		if dns.IsSubdomain(zone, host) {
-			x = i.Primary
-		}
-		if x == nil {
-			continue
-		}
-		ips, err := dns.Addrs(ctx, x, host)
-		if err != nil {
-			i.Log.Warn("issuer: a name server has no address", "zone", dns.Host(zone), "server", host, "err", err)
-		}
-		out = append(out, ips...)
-	}
-	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out), nil
 }
