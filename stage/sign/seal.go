@@ -46,7 +46,7 @@ func (s *Seal) check() error {
 // not be looked up, or verification knows no ARC), where the chain has ended or is as long as it
 // may be, the mail stays as it is.
 func (s *Signer) seal(m *mail.Mail) error {
-	if s.Seal == nil || isFromInside(m) {
+	if s.Seal == nil || isFromInside(m) || s.Published != nil && !s.Published(s.Seal.Selector, s.Seal.Domain) {
 		return nil
 	}
 	found, ok := s.found(&m.Message.Header)

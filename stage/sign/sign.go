@@ -38,13 +38,16 @@ type Key struct {
 // With All the stage signs everything that has one From field, and stands where only trusted
 // machines reach it.
 type Signer struct {
-	Keys     map[string][]Key // by domain, in lower-case A-labels
-	All      string           // the domain that signs what is not ours; "" for none
-	Seal     *Seal            // of what is forwarded; nil for none
-	Fields   []string         // to sign when present; nil means dkim.DefaultFields
-	Lifetime time.Duration    // from t= to x=; 0 means neither
-	Now      func() time.Time // default time.Now
-	Next     mail.Handler
+	Keys map[string][]Key // by domain, in lower-case A-labels
+	All  string           // the domain that signs what is not ours; "" for none
+	Seal *Seal            // of what is forwarded; nil for none
+	// Published reports whether receivers can see a key; nil: they can see all. Only then it signs.
+	// While none of a domain's is, its mail is refused for now; what is forwarded passes unsealed.
+	Published func(selector, domain string) bool
+	Fields    []string         // to sign when present; nil means dkim.DefaultFields
+	Lifetime  time.Duration    // from t= to x=; 0 means neither
+	Now       func() time.Time // default time.Now
+	Next      mail.Handler
 }
 
 var _ mail.Handler = (*Signer)(nil)
@@ -65,7 +68,7 @@ func (s *Signer) Check() error {
 		if len(keys) == 0 {
 			return fmt.Errorf("sign: no key for %s", domain)
 		}
-		if _, err := dkim.Sign(probe, s.signers(domain)...); err != nil {
+		if _, err := dkim.Sign(probe, s.signers(domain, keys)...); err != nil {
 			return fmt.Errorf("sign: %w", err)
 		}
 	}
@@ -77,7 +80,11 @@ func (s *Signer) Check() error {
 // trouble of ours, and the mail stays with the caller.
 func (s *Signer) Handle(ctx context.Context, m *mail.Mail) error {
 	if domain := s.domainFor(m); domain != "" {
-		fields, err := dkim.Sign(m.Message, s.signers(domain)...)
+		keys := s.published(domain)
+		if len(keys) == 0 {
+			return errUnpublished
+		}
+		fields, err := dkim.Sign(m.Message, s.signers(domain, keys)...)
 		switch {
 		case errors.Is(err, dkim.ErrNoFrom): // nothing that a signature could vouch for
 		case err != nil:
@@ -109,14 +116,32 @@ func isFromInside(m *mail.Mail) bool {
 	return m.Envelope.From.IsZero() && m.Message.Header.Count("Authentication-Results") == 0
 }
 
-func (s *Signer) signers(domain string) []dkim.Signer {
+// errUnpublished keeps mail with its sender that would be signed by a key that nobody can see.
+var errUnpublished = mail.Defer(451, "4.3.0", "mail cannot be signed yet, please try again later").
+	Because(errors.New("sign: no key of the domain is published yet"))
+
+// published returns the keys of a domain that receivers can see.
+func (s *Signer) published(domain string) []Key {
+	if s.Published == nil {
+		return s.Keys[domain]
+	}
+	var out []Key
+	for _, k := range s.Keys[domain] {
+		if s.Published(k.Selector, domain) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func (s *Signer) signers(domain string, keys []Key) []dkim.Signer {
 	var signed, expires time.Time
 	if s.Lifetime > 0 {
 		signed = s.now()
 		expires = signed.Add(s.Lifetime)
 	}
-	signers := make([]dkim.Signer, 0, len(s.Keys[domain]))
-	for _, k := range s.Keys[domain] {
+	signers := make([]dkim.Signer, 0, len(keys))
+	for _, k := range keys {
 		signers = append(signers, dkim.Signer{
 			Domain: domain, Selector: k.Selector, Key: k.Private,
 			Fields: s.Fields, Time: signed, Expires: expires,
