@@ -37,11 +37,15 @@ func (zs Zones) enclosing(name string) *Zone {
 type answering struct {
 	zones  Zones
 	m      *dns.Msg
-	secure bool // signatures and denials are wanted (the DO bit)
+	secure bool  // signatures and denials are wanted (the DO bit)
+	of     *Zone // that the question belongs to, nil for none
+	beyond bool  // what is said depends on other zones too
 }
 
 // Answer returns the response to a query: REFUSED outside of the zones.
-func (zs Zones) Answer(q *dns.Msg) *dns.Msg {
+func (zs Zones) Answer(q *dns.Msg) *dns.Msg { return zs.answer(q).m }
+
+func (zs Zones) answer(q *dns.Msg) *answering {
 	a := &answering{zones: zs, m: dns.NewResponse(q, dns.RcodeSuccess)}
 	a.m.RecursionAvailable, a.m.AuthenticatedData = false, false
 	if opt := q.IsEdns0(); opt != nil {
@@ -50,15 +54,15 @@ func (zs Zones) Answer(q *dns.Msg) *dns.Msg {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
 		a.m.Rcode = dns.RcodeRefused
-		return a.m
+		return a
 	}
 	name := dns.Canonical(question.Name)
 	z := zs.of(name, question.Qtype)
 	if z == nil {
 		a.m.Rcode = dns.RcodeRefused
-		return a.m
+		return a
 	}
-	a.m.Authoritative = true
+	a.m.Authoritative, a.of = true, z
 	for range maxAliases {
 		next := a.step(z, name, question.Qtype)
 		if next == "" {
@@ -68,9 +72,10 @@ func (zs Zones) Answer(q *dns.Msg) *dns.Msg {
 		if z = zs.of(name, question.Qtype); z == nil {
 			break // the rest of the chain is not ours
 		}
+		a.beyond = a.beyond || z != a.of
 	}
 	a.additional()
-	return a.m
+	return a
 }
 
 // step answers in one zone for one name. It returns where a CNAME or DNAME leads to, or "".
@@ -82,6 +87,9 @@ func (a *answering) step(z *Zone, name string, t uint16) (next string) {
 	}
 	if z.dname {
 		if target, ok := a.redirect(z, n, name, exact); ok {
+			if t == dns.TypeCNAME || t == dns.TypeANY {
+				return "" // the CNAME that was made up is what was asked for
+			}
 			return target
 		}
 	}
@@ -146,7 +154,7 @@ func (a *answering) refer(z *Zone, cut *node) {
 		a.m.Authoritative = false
 	}
 	a.m.Ns = append(a.m.Ns, cut.set(dns.TypeNS)...)
-	if a.secure {
+	if a.secure && z.chain != nil {
 		if ds := cut.get(dns.TypeDS); ds != nil {
 			a.m.Ns = append(append(a.m.Ns, ds.rrs...), ds.sigs...)
 		} else {
@@ -220,6 +228,7 @@ func (a *answering) additional() {
 		}
 		name = dns.Canonical(name)
 		if z := a.zones.enclosing(name); z != nil {
+			a.beyond = a.beyond || z != a.of
 			a.addresses(z, name)
 		}
 	}

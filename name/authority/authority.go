@@ -40,6 +40,7 @@ type Authority struct {
 	Now  func() time.Time // nil is time.Now
 
 	now     atomic.Pointer[world]
+	said    atomic.Pointer[memories]
 	write   sync.Mutex // held while the repository is fetched or committed to
 	waiting updateQueue
 	failing atomic.Bool
@@ -49,8 +50,8 @@ type Authority struct {
 }
 
 var (
-	_ dns.Exchanger    = (*Authority)(nil)
-	_ dns.QuickHandler = (*Authority)(nil)
+	_ dns.Exchanger        = (*Authority)(nil)
+	_ dns.RecallingHandler = (*Authority)(nil)
 )
 
 // Load reads the repository for the first time. Zones that are broken are not served, which

@@ -30,13 +30,27 @@ func NewCookieSecret() CookieSecret {
 }
 
 // server returns the cookie for a client: version 1, three octets reserved, the time, a hash.
-func (s *CookieSecret) server(client []byte, ip netip.Addr, at uint32) []byte {
-	return s.hash(client, binary.BigEndian.AppendUint32([]byte{1, 0, 0, 0}, at), ip)
+func (s *CookieSecret) server(client []byte, ip netip.Addr, at uint32) (cookie [16]byte) {
+	cookie[0] = 1
+	binary.BigEndian.PutUint32(cookie[4:], at)
+	hash := s.hash(client, cookie[:8], ip)
+	copy(cookie[8:], hash[:])
+	return cookie
 }
 
-func (s *CookieSecret) hash(client, head []byte, ip netip.Addr) []byte {
-	in := append(append(append(make([]byte, 0, 32), client...), head...), ip.Unmap().AsSlice()...)
-	return binary.LittleEndian.AppendUint64(head[:8:8], siphash((*[16]byte)(s), in))
+// hash is the end of a server cookie, head its first 8 octets.
+func (s *CookieSecret) hash(client, head []byte, ip netip.Addr) (h [8]byte) {
+	var buf [32]byte
+	in := append(append(buf[:0], client...), head...)
+	if ip = ip.Unmap(); ip.Is4() {
+		a := ip.As4()
+		in = append(in, a[:]...)
+	} else {
+		a := ip.As16()
+		in = append(in, a[:]...)
+	}
+	binary.LittleEndian.PutUint64(h[:], siphash((*[16]byte)(s), in))
+	return h
 }
 
 // A cookieState is what a client's COOKIE option is worth.
@@ -58,21 +72,29 @@ func (s *CookieSecret) check(opt *EDNS, ip netip.Addr, now time.Time) (cookieSta
 	if len(raw) != 8 && (len(raw) < 16 || len(raw) > 40) {
 		return badCookie, nil
 	}
+	state, answer := s.answer(raw, ip, now)
+	return state, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: hex.EncodeToString(answer[:])}
+}
+
+// answer looks at a cookie of a proper length, and returns the one to answer with.
+func (s *CookieSecret) answer(raw []byte, ip netip.Addr, now time.Time) (state cookieState, answer [24]byte) {
 	client, server := raw[:8], raw[8:]
 	at := uint32(now.Unix())
-	state := newCookie
+	state = newCookie
 	if len(server) == 16 {
 		made := binary.BigEndian.Uint32(server[4:])
 		old := time.Duration(int32(at-made)) * time.Second // serial arithmetic, RFC 9018 section 4.3
-		if server[0] == 1 && subtle.ConstantTimeCompare(s.hash(client, server[:8], ip), server) == 1 && old <= cookieLife && old >= -cookieFuture {
+		want := s.hash(client, server[:8], ip)
+		if server[0] == 1 && subtle.ConstantTimeCompare(want[:], server[8:]) == 1 && old <= cookieLife && old >= -cookieFuture {
 			state = goodCookie
 			if old < cookieRenew {
 				at = made
 			}
 		}
 	}
-	answer := append(append([]byte(nil), client...), s.server(client, ip, at)...)
-	return state, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: hex.EncodeToString(answer)}
+	fresh := s.server(client, ip, at)
+	copy(answer[copy(answer[:], client):], fresh[:])
+	return state, answer
 }
 
 func cookieOf(opt *EDNS) ([]byte, bool) {

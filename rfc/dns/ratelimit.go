@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // A RateLimit bounds the responses over UDP to clients that have not shown, by a cookie or a
@@ -51,7 +53,7 @@ const (
 )
 
 // judge counts one response of the given kind to ip.
-func (l *RateLimit) judge(ip netip.Addr, kind string, now time.Time) verdict {
+func (l *RateLimit) judge(ip netip.Addr, kind kind, now time.Time) verdict {
 	for _, p := range l.Spare {
 		if p.Contains(ip) {
 			return pass
@@ -74,9 +76,17 @@ func (l *RateLimit) judge(ip netip.Addr, kind string, now time.Time) verdict {
 	if err != nil {
 		return pass
 	}
-	id := network.Addr().AsSlice()
+	var buf [16 + 2 + 255]byte
+	id := buf[:16]
+	if a := network.Addr(); a.Is4() {
+		four := a.As4()
+		id = buf[:copy(buf[:], four[:])]
+	} else {
+		*(*[16]byte)(id) = a.As16()
+	}
 	v := l.take(&l.networks, id, all, now)
-	return max(v, l.take(&l.kinds, append(id, kind...), same, now))
+	id = append(append(id, byte(kind.rcode>>8), byte(kind.rcode)), kind.name...)
+	return max(v, l.take(&l.kinds, id, same, now))
 }
 
 func (l *RateLimit) take(t *rateTable, id []byte, rate int, now time.Time) verdict {
@@ -122,15 +132,39 @@ func find(set *[rateWays]bucket, tag uint32, rate int, at int64) *bucket {
 	return oldest
 }
 
-// kindOf returns what responses are counted together: the name for an answer, the zone and the
-// code for a negative one or a failure, so that random names do not make each one different.
-func kindOf(m *Msg) string {
-	name := ""
+// A kind is what responses are counted together: the name for an answer, the zone and the code
+// for a negative one or a failure, so that random names do not make each one different.
+type kind struct {
+	rcode int
+	name  string
+}
+
+func kindOf(m *Msg) kind {
+	k := kind{rcode: m.Rcode}
 	switch {
 	case m.Rcode == RcodeSuccess && len(m.Answer) > 0 && len(m.Question) == 1:
-		name = Canonical(m.Question[0].Name)
+		k.name = Canonical(m.Question[0].Name)
 	case len(m.Ns) > 0:
-		name = Canonical(m.Ns[0].Header().Name)
+		k.name = Canonical(m.Ns[0].Header().Name)
 	}
-	return string(binary.BigEndian.AppendUint16(nil, uint16(m.Rcode))) + name
+	return k
+}
+
+// kindOfPlain is kindOf for the response to a plain query.
+func kindOfPlain(q *Plain, wire []byte) kind {
+	k := kind{rcode: int(wire[3] & 15)}
+	answers, authority := binary.BigEndian.Uint16(wire[6:]), binary.BigEndian.Uint16(wire[8:])
+	switch {
+	case k.rcode == RcodeSuccess && answers > 0:
+		k.name = q.Name()
+	case authority > 0:
+		at := 12 + len(q.question)
+		for ; answers > 0; answers-- {
+			_, at = nextRecord(wire, at)
+		}
+		if name, _, err := dns.UnpackDomainName(wire, at); err == nil {
+			k.name = Canonical(name)
+		}
+	}
+	return k
 }

@@ -99,11 +99,12 @@ type Server struct {
 	Log    *slog.Logger     // for panics and failures of the Handler; nil is silence
 	Now    func() time.Time // nil is time.Now
 
-	once    sync.Once
-	limits  Limits
-	pending chan struct{}
-	quick   QuickHandler
-	conns   connTable
+	once     sync.Once
+	limits   Limits
+	pending  chan struct{}
+	quick    QuickHandler
+	recaller RecallingHandler
+	conns    connTable
 }
 
 func (s *Server) start() {
@@ -111,6 +112,7 @@ func (s *Server) start() {
 		s.limits = s.Limits.orDefault()
 		s.pending = make(chan struct{}, s.limits.Pending)
 		s.quick, _ = s.Handler.(QuickHandler)
+		s.recaller, _ = s.Handler.(RecallingHandler)
 		s.conns.open = map[netip.Prefix]int{}
 		if s.Cookies == nil {
 			c := NewCookieSecret()

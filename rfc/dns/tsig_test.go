@@ -297,7 +297,8 @@ func TestCookiesOfRFC9018(t *testing.T) {
 		{"445536bcd2513298075a5d379663c962", "22681ab97d52c298", "2001:db8:220:1:59de:d0f4:8769:82b8", "010000005cf7c609a6bb79d16625507a", 1559741961},
 	} {
 		client, _ := hex.DecodeString(c.client)
-		if got := hex.EncodeToString(secret(c.secret).server(client, netip.MustParseAddr(c.ip), c.at)); got != c.want {
+		cookie := secret(c.secret).server(client, netip.MustParseAddr(c.ip), c.at)
+		if got := hex.EncodeToString(cookie[:]); got != c.want {
 			t.Errorf("cookie %s, want %s", got, c.want)
 		}
 	}
@@ -306,9 +307,9 @@ func TestCookiesOfRFC9018(t *testing.T) {
 func TestRateLimit(t *testing.T) {
 	l := &RateLimit{Same: 10}
 	now := time.Unix(1e9, 0)
-	count := func(n int, ip, kind string) (out [3]int) {
+	count := func(n int, ip, name string) (out [3]int) {
 		for range n {
-			out[l.judge(netip.MustParseAddr(ip), kind, now)]++
+			out[l.judge(netip.MustParseAddr(ip), kind{name: name}, now)]++
 		}
 		return out
 	}

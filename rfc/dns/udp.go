@@ -59,6 +59,11 @@ func (s *Server) packetLoop(ctx context.Context, c *net.UDPConn, work *sync.Wait
 		in[i].OOB = make([]byte, sock.oobSize)
 	}
 	out := make([]ipv4.Message, 0, batch)
+	var plain Plain
+	room := make([][]byte, batch) // for what is answered from memory
+	for i := range room {
+		room[i] = make([]byte, 0, maxDatagram)
+	}
 	for failures := 0; ctx.Err() == nil; {
 		n, err := sock.ReadBatch(in, 0)
 		if err != nil {
@@ -70,14 +75,19 @@ func (s *Server) packetLoop(ctx context.Context, c *net.UDPConn, work *sync.Wait
 		}
 		failures = 0
 		out = out[:0]
-		for _, m := range in[:n] {
+		for i, m := range in[:n] {
 			addr, ok := m.Addr.(*net.UDPAddr)
 			if !ok || addr.Port == 0 {
 				continue
 			}
 			reply := ipv4.Message{Addr: addr, OOB: sock.from(m.OOB[:m.NN])}
-			if wire := s.packet(ctx, m.Buffers[0][:m.N], peerOf(addr), work, sock, reply); wire != nil {
-				reply.Buffers = [][]byte{wire}
+			peer, wire := peerOf(addr), m.Buffers[0][:m.N]
+			response, known := s.recall(wire, peer.Addr(), &plain, room[i])
+			if !known {
+				response = s.packet(ctx, wire, peer, work, sock, reply)
+			}
+			if response != nil {
+				reply.Buffers = [][]byte{response}
 				out = append(out, reply)
 			}
 		}
@@ -97,7 +107,7 @@ func (s *Server) packet(ctx context.Context, wire []byte, peer netip.AddrPort, w
 	r := &Request{Peer: peer, Transport: UDP}
 	t, refusal := s.parse(wire, r)
 	if t == nil {
-		if refusal != nil && s.allow(peer.Addr(), "!") == pass {
+		if refusal != nil && s.allow(peer.Addr(), kind{name: "!"}) == pass {
 			return refusal
 		}
 		return nil
@@ -150,11 +160,11 @@ func (t *task) quick() (m *Msg) {
 	return t.s.quick.Quick(t.r)
 }
 
-func (s *Server) allow(ip netip.Addr, kind string) verdict {
+func (s *Server) allow(ip netip.Addr, k kind) verdict {
 	if s.Rate == nil {
 		return pass
 	}
-	return s.Rate.judge(ip, kind, s.now())
+	return s.Rate.judge(ip, k, s.now())
 }
 
 // A socket knows whether answers must name the address that they come from: so it is where it

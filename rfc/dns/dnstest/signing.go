@@ -16,11 +16,13 @@ type Key struct {
 
 // Algorithms that keys for tests are made for.
 const (
-	RSASHA256 = dns.RSASHA256
-	RSASHA512 = dns.RSASHA512
-	ECDSAP256 = dns.ECDSAP256SHA256
-	ECDSAP384 = dns.ECDSAP384SHA384
-	Ed25519   = dns.ED25519
+	RSASHA1      = dns.RSASHA1
+	RSASHA1NSEC3 = dns.RSASHA1NSEC3SHA1
+	RSASHA256    = dns.RSASHA256
+	RSASHA512    = dns.RSASHA512
+	ECDSAP256    = dns.ECDSAP256SHA256
+	ECDSAP384    = dns.ECDSAP384SHA384
+	Ed25519      = dns.ED25519
 )
 
 // NewKey makes a key of a zone; flags are those of its DNSKEY record.
@@ -28,7 +30,7 @@ func NewKey(zone string, algorithm uint8, flags uint16) (*Key, error) {
 	k := &Key{Record: &dns.DNSKEY{Flags: flags, Protocol: 3, Algorithm: algorithm}}
 	k.Record.Hdr = dns.RR_Header{Name: dns.CanonicalName(zone), Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600}
 	bits := map[uint8]int{
-		dns.RSASHA1: 1024, dns.RSASHA256: 1024, dns.RSASHA512: 1024,
+		dns.RSASHA1: 1024, dns.RSASHA1NSEC3SHA1: 1024, dns.RSASHA256: 1024, dns.RSASHA512: 1024,
 		dns.ECDSAP256SHA256: 256, dns.ECDSAP384SHA384: 384, dns.ED25519: 256,
 	}[algorithm]
 	private, err := k.Record.Generate(bits)
@@ -41,6 +43,14 @@ func NewKey(zone string, algorithm uint8, flags uint16) (*Key, error) {
 	}
 	k.private = signer
 	return k, nil
+}
+
+// For returns the key as one of another zone, for worlds of more zones than it is worth making
+// keys for.
+func (k *Key) For(zone string) *Key {
+	c := *k.Record
+	c.Hdr.Name = dns.CanonicalName(zone)
+	return &Key{Record: &c, private: k.private}
 }
 
 // Sign signs one set of records, with a signature that holds from one time until another. A

@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Measures our name servers beside others, on loopback, in turns: queries a second and memory.
+#
+#   lab/load/dns.sh authority [signed] [nothing]   beside Knot and, where COREDNS names it, CoreDNS
+#   lab/load/dns.sh resolver                       beside Unbound, answers from memory
+#
+# "nothing" asks for names that do not exist. From the environment: NAMES in the zone (100000),
+# SECONDS_EACH (5), ROUNDS (3), CLIENTS (20), COREDNS=PATH. Needs dnsperf, knotd, kdig, unbound
+# and git. The servers end with the script.
+set -euo pipefail
+kind=${1:?authority or resolver}
+shift
+names=${NAMES:-100000} seconds=${SECONDS_EACH:-5} rounds=${ROUNDS:-3} clients=${CLIENTS:-20}
+cores=$(nproc)
+root=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
+work=$(mktemp -d)
+declare -A pid port before
+end() {
+	for p in "${pid[@]}"; do kill "$p" 2>/dev/null || true; done
+	wait
+	rm -rf "$work"
+}
+trap end EXIT
+cd "$work"
+(cd "$root" && go build -o "$work/stagecoach" ./cmd/stagecoach)
+
+# memory prints the resident set of a server in MB.
+memory() { awk '/^VmRSS/ {print int($2/1024)}' "/proc/${pid[$1]}/status"; }
+
+# start NAME PORT COMMAND... waits until the server answers.
+start() {
+	local name=$1
+	port[$name]=$2
+	shift 2
+	"$@" >"$name.log" 2>&1 &
+	pid[$name]=$!
+	for _ in $(seq 600); do
+		if kdig +short +timeout=1 +retry=0 @127.0.0.1 -p "${port[$name]}" host1.example A 2>/dev/null | grep -q 192.0.2; then
+			before[$name]=$(memory "$name")
+			return
+		fi
+		kill -0 "${pid[$name]}" 2>/dev/null || break
+		sleep 0.2
+	done
+	echo "$name does not answer" >&2
+	tail -5 "$name.log" >&2
+	exit 1
+}
+
+# rate NAME prints the queries a second that a server answers.
+rate() {
+	dnsperf -s 127.0.0.1 -p "${port[$1]}" -d queries -l "$seconds" -c "$clients" -q 200 "${perf[@]}" >"$1.perf" 2>&1
+	awk '/Queries per second/ {qps=$4} /Queries lost/ {lost=$3} END {printf "%d %d\n", qps, lost}' "$1.perf"
+}
+
+# race prints a line for each server: the best of all rounds, as other work on the machine only
+# ever takes away.
+race() {
+	for name in "$@"; do best[$name]=0 lost[$name]=0; done
+	for _ in $(seq "$rounds"); do
+		for name in "$@"; do
+			read -r qps gone < <(rate "$name")
+			((qps > best[$name])) && best[$name]=$qps
+			lost[$name]=$((lost[$name] + gone))
+		done
+	done
+	printf '%-12s %10s %8s %12s %12s %8s\n' server queries/s ours/it "MB at first" "MB at end" lost
+	for name in "$@"; do
+		printf '%-12s %10d %8.2f %12d %12d %8d\n' "$name" "${best[$name]}" \
+			"$(awk "BEGIN {print ${best[ours]}/${best[$name]}}")" "${before[$name]}" "$(memory "$name")" "${lost[$name]}"
+	done
+}
+declare -A best lost
+perf=()
+
+zone() {
+	echo '$TTL 3600'
+	echo '@ SOA ns hostmaster 1 3600 600 604800 300'
+	echo '@ NS ns'
+	echo 'ns A 192.0.2.53'
+	seq "$names" | awk '{printf "host%d A 192.0.2.%d\n", $1, $1%256}'
+}
+
+knot() { # ZONEFILE PORT
+	mkdir -p knot.db
+	cat >knot.conf <<-END
+		server:
+		    listen: 127.0.0.1@$2
+		    rundir: $work
+		    udp-workers: $cores
+		database:
+		    storage: $work/knot.db
+		zone:
+		  - domain: example
+		    file: $1
+		    zonefile-sync: -1
+		    semantic-checks: off
+	END
+	start knot "$2" knotd -c knot.conf
+}
+
+authority() {
+	local flags=(--no-dnssec)
+	local pattern=host
+	for word; do
+		case $word in
+		signed) flags=() perf=(-D) ;;
+		nothing) pattern=nothing ;;
+		*) echo "unknown: $word" >&2 && exit 2 ;;
+		esac
+	done
+	git init -q --bare -b main zones.git
+	git init -q -b main work
+	zone >work/example
+	git -C work add example
+	git -C work -c user.name=a -c user.email=a@b commit -qm zones
+	git -C work push -q ../zones.git main
+	start ours 5311 ./stagecoach primary -r zones.git --listen 127.0.0.1:5311 --axfr --state state --sockets "$cores" --control "$work/control" "${flags[@]}"
+	kdig @127.0.0.1 -p 5311 example AXFR | grep -v '^;' >example.zone # signed as ours is
+	knot "$work/example.zone" 5312
+	local others=(knot)
+	if [ -n "${COREDNS:-}" ]; then
+		echo "example:5313 { bind 127.0.0.1
+		file $work/example.zone }" | sed 's/ }$/\n}/; s/{ bind/{\nbind/' >Corefile
+		start coredns 5313 "$COREDNS" -conf Corefile
+		others+=(coredns)
+	fi
+	seq "$names" | shuf | awk -v p=$pattern '{print p $1 ".example A"}' >queries
+	race ours "${others[@]}"
+}
+
+resolver() {
+	zone >example.zone
+	knot "$work/example.zone" 5312
+	cat >unbound.conf <<-END
+		server:
+		    interface: 127.0.0.1
+		    port: 5322
+		    num-threads: $cores
+		    so-reuseport: yes
+		    do-daemonize: no
+		    chroot: ""
+		    username: ""
+		    directory: $work
+		    pidfile: ""
+		    use-syslog: no
+		    do-not-query-localhost: no
+		    module-config: "validator iterator"
+		    msg-cache-size: 1g
+		    rrset-cache-size: 2g
+		    msg-cache-slabs: 4
+		    rrset-cache-slabs: 4
+		remote-control:
+		    control-enable: no
+		stub-zone:
+		    name: example
+		    stub-addr: 127.0.0.1@5312
+	END
+	: >trust
+	start ours 5321 ./stagecoach resolver --control "$work/control" serve --listen 127.0.0.1:5321 --cache 2G --trust trust --private --stub example=udp:127.0.0.1:5312 --sockets "$cores"
+	start unbound 5322 unbound -c unbound.conf
+	seq "$names" | shuf | awk '{print "host" $1 ".example A"}' >queries
+	for name in ours unbound; do
+		for _ in 1 2; do # the second time asks again for what was lost
+			dnsperf -s 127.0.0.1 -p "${port[$name]}" -d queries -n 1 -c "$clients" -q 50 >"$name.warm" 2>&1
+		done
+	done
+	race ours unbound
+}
+
+"$kind" "$@"
