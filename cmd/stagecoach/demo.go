@@ -35,7 +35,7 @@ func (c demoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	w, err := newWorld(ctx, folder)
+	w, err := newWorld(ctx, folder, true)
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,9 @@ func (c demoCmd) Run(ctx context.Context) error {
 	}
 	out := os.Stdout
 	fmt.Fprintf(out, "The service for %s runs on %s, in a small Internet on loopback.\n", w.domain, w.address)
+	if err := w.naming(ctx, out); err != nil {
+		return p.abort(err)
+	}
 	if err := w.rounds(ctx, out); err != nil {
 		return p.abort(err)
 	}

@@ -68,20 +68,24 @@ func (p *process) naming(c *config) (n naming, err error) {
 	return n, nil
 }
 
-// serveNames opens the name server and the resolver.
-func (p *process) serveNames(c *config, n naming, cert *certificate) error {
-	if n.resolver != nil {
-		p.resolver(n.resolver, c.Resolver.Control)
-		if err := p.resolving(n.resolver, c.Resolver.Listen, c.Resolver.resolverServiceOptions, cert); err != nil {
-			return err
-		}
-	} else if len(c.Resolver.Listen) > 0 || len(c.Resolver.ListenTLS) > 0 {
-		return errors.New("relay.nameserver and resolver.listen: with other name servers to ask there is no resolver of ours")
-	}
+// serveZones opens the name server of our zones.
+func (p *process) serveZones(c *config, n naming) error {
 	if n.zones == nil {
 		return nil
 	}
 	return p.zones(c.Zones.zoneOptions, n.zones)
+}
+
+// resolve starts our resolver, and opens it to others if it is to answer them.
+func (p *process) resolve(c *config, n naming, cert *certificate) error {
+	if n.resolver == nil {
+		if len(c.Resolver.Listen) > 0 || len(c.Resolver.ListenTLS) > 0 {
+			return errors.New("relay.nameserver and resolver.listen: with other name servers to ask there is no resolver of ours")
+		}
+		return nil
+	}
+	p.resolver(n.resolver, c.Resolver.Control)
+	return p.resolving(n.resolver, c.Resolver.Listen, c.Resolver.resolverServiceOptions, cert)
 }
 
 // issuing starts the issuer, if it has a key.
@@ -127,4 +131,3 @@ func (c *config) deaf() {
 	c.Submit.TLSListen, c.Submit.StartTLSListen, c.Verify.Listen = nil, nil, nil
 	c.Zones.Listen, c.Zones.Control, c.Resolver.Listen, c.Resolver.ListenTLS, c.Resolver.Control = nil, "", nil, nil, ""
 }
-

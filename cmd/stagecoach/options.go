@@ -53,6 +53,11 @@ type signOptions struct {
 	Fields     string   `toml:"fields" help:"Header fields to sign, as from:to:subject (default: those of RFC 6376 section 5.4, over-signed)." placeholder:"A:B:C"`
 	Expire     Duration `toml:"expire" help:"How long a signature is good for; 0 for ever." default:"0s"`
 	Seal       bool     `toml:"seal" help:"Seal forwarded mail with ARC." default:"true" negatable:""`
+
+	DNSKey     Secret `toml:"dns_key" name:"dns-key" help:"Key that may write the DKIM records of the zone: NAME:ALGORITHM:BASE64, or @FILE with that in it. With it the records are published, and a key signs only once its record is served." placeholder:"SECRET"`
+	DNSServer  string `toml:"dns_server" name:"dns-server" help:"Address of the zone's primary name server." placeholder:"IP"`
+	DNSPort    int    `toml:"dns_port" name:"dns-port" help:"Port of --dns-server." default:"53"`
+	Everywhere bool   `toml:"everywhere" name:"dns-everywhere" help:"Have a new key wait until every name server of the zone serves its record."`
 }
 
 type forwardOptions struct {

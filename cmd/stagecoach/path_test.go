@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 func testWorld(t *testing.T) *world {
 	t.Helper()
-	w, err := newWorld(t.Context(), t.TempDir())
+	w, err := newWorld(t.Context(), t.TempDir(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

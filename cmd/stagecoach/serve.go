@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -79,14 +80,14 @@ func serve(p *process, c *config) error {
 	if err != nil {
 		return err
 	}
+	if err := p.serveZones(c, naming); err != nil {
+		return err
+	}
 	cert, err := p.shown(c.TLS, c.Cert.within(c.State), true, c.Name, c.Domain)
 	if err != nil {
 		return err
 	}
-	if err := p.serveNames(c, naming, cert); err != nil {
-		return err
-	}
-	if err := p.issuing(c, naming.ask); err != nil {
+	if err := errors.Join(p.resolve(c, naming, cert), p.issuing(c, naming.ask)); err != nil {
 		return err
 	}
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"path/filepath"
 
 	"stagecoach/account"
 )
@@ -160,17 +161,23 @@ type signerCmd struct {
 	OnlyOurs        bool         `help:"Sign only mail whose From is in the domain and which was submitted by a user, instead of all that comes. Then mail from the world may pass here too, and is sealed."`
 	AuthServID      string       `name:"authserv-id" help:"Name of the verifier whose findings are sealed (default: our name)." placeholder:"HOST"`
 	Spool           string       `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
+	State           string       `help:"Folder that remembers which keys are published: then a restart signs at once, also while the name server is away." placeholder:"DIR"`
+	Nameserver      []string     `help:"Where to ask for the zone's name servers that are outside of it: udp:IP[:PORT], tcp:... or tls:... (default: this machine's resolver)." placeholder:"NS"`
 	Serving         runOptions   `embed:""`
 }
 
 // Help shows an example.
 func (signerCmd) Help() string {
-	return `Example:
+	return `With --dns-key the record of each key is compared at the start and, where it differs, published. Until it is
+served, mail that the key would sign is answered with 451. Without --dns-key the record to publish stands in
+the log, and "stagecoach dkim record" prints it.
+
+Examples:
 
   stagecoach signer --domain example.org --selector s1 --private-key @dkim.key \
-      --listen 10.0.0.4:25 --from 10.0.0.0/24 --destination 10.0.0.5
-
-The record to publish stands in the log, and "stagecoach dkim record" prints it.`
+      --dns-key @dns.key --dns-server 10.0.0.3 --listen 10.0.0.4:25 --from 10.0.0.0/24 --destination 10.0.0.5
+  stagecoach signer --domain example.org --dkim-key rsa1=rsa.pem --dkim-key ed1=ed25519.pem \
+      --dns-key @dns.key --dns-server 10.0.0.3 --state /var/lib/stagecoach/signer --destination 10.0.0.5`
 }
 
 // Run serves until ctx ends.
@@ -186,6 +193,17 @@ func (c signerCmd) Run(ctx context.Context) error {
 		}
 		s, err := p.signer(c.Domain, cmp.Or(c.AuthServID, c.Name), []string{c.Domain}, c.Sign, "", all, next)
 		if err != nil {
+			return err
+		}
+		ask, err := names(c.Nameserver)
+		if err != nil {
+			return err
+		}
+		file := ""
+		if c.State != "" {
+			file = filepath.Join(c.State, "published.json")
+		}
+		if err := p.publishKeys(s, c.Sign, file, ask); err != nil {
 			return err
 		}
 		return p.inner("sign", c.identityOptions, c.Inner, c.Limits, c.Spool, s)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type world struct {
 	folder   string     // users, keys, certificate, queue
 	password string     // of ann@domain
 	keys     []sign.Key
+	own      *ownNames // nil: the lab's hosting server has our zone
 }
 
 const (
@@ -36,27 +38,33 @@ const (
 	demoHost   = "mx." + demoDomain
 )
 
-// newWorld lays out a lab and writes what the service needs into the folder.
-func newWorld(ctx context.Context, folder string) (*world, error) {
+// newWorld lays out a lab and writes what the service needs into the folder. own has the service
+// be the name server of its zone, and get its certificate by ACME; otherwise the lab's hosting
+// server has the zone, and the lab's authority made the certificate.
+func newWorld(ctx context.Context, folder string, own bool) (*world, error) {
 	l, err := lab.Start(ctx, lab.Config{})
 	if err != nil {
 		return nil, err
 	}
 	w := &world{Lab: l, domain: demoDomain, host: demoHost, folder: folder, password: strings.ToLower(rand.Text()[:16])}
-	if err := w.furnish(); err != nil {
+	publish := w.publish
+	if own {
+		publish = func() error { return w.ownZone(ctx) }
+	}
+	if err := w.furnish(publish); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return w, nil
 }
 
-func (w *world) furnish() (err error) {
+func (w *world) furnish(publish func() error) (err error) {
 	w.BigMail.AddUser("ann.archer") // where Ann reads her mail
 	w.Lookout.AddUser("bob")
 	w.Correspondent.AddUser("carol")
 	if w.keys, err = signingKeys(signOptions{Selector: "demo"}, w.folder); err != nil {
 		return err
 	}
-	if err := w.publish(); err != nil {
+	if err := publish(); err != nil {
 		return err
 	}
 	chain, key, err := w.CA.IssuePEM(w.host, w.domain)
@@ -64,7 +72,7 @@ func (w *world) furnish() (err error) {
 		return err
 	}
 	err = errors.Join(os.WriteFile(w.path("chain.pem"), chain, 0o644), os.WriteFile(w.path("key.pem"), key, 0o600),
-		os.WriteFile(w.path("ca.pem"), w.CA.PEM(), 0o644), os.WriteFile(w.path("password"), []byte(w.password+"\n"), 0o600))
+		os.WriteFile(w.path("ca.pem"), w.roots(), 0o644), os.WriteFile(w.path("password"), []byte(w.password+"\n"), 0o600))
 	if err != nil {
 		return err
 	}
@@ -119,9 +127,7 @@ state = %[3]q
 [users]
 remote = %[4]q
 poll = "2s"
-[tls]
-certificate = %[5]q
-key = %[6]q
+%[5]s
 [submit]
 listen_tls = [%[7]q]
 listen_starttls = [%[8]q]
@@ -130,8 +136,15 @@ listen = [%[9]q]
 greet_delay = "50ms"
 [sign]
 selector = "demo"
+[resolver]
+hints = [%[10]q]
+port = %[6]d
+trust = "/dev/null"
+private = true
+no_ipv6 = true
+open = ["127.in-addr.arpa", "test"]
+control = ""
 [relay]
-nameserver = [%[10]q]
 port = %[11]d
 source = [%[12]q]
 allow_loopback = true
@@ -139,8 +152,24 @@ allow_loopback = true
 retry_first = "10s"
 [log]
 level = "warn"
-`, w.domain, w.host, w.folder, w.path("users"), w.path("chain.pem"), w.path("key.pem"),
-		w.at(465), w.at(587), w.mx(), w.Nameserver(), w.SMTPPort(), w.address)))
+`, w.domain, w.host, w.folder, w.path("users"), w.namesConfig(), w.DNSPort(),
+		w.at(465), w.at(587), w.mx(), w.Roots()[0], w.SMTPPort(), w.address)))
+}
+
+// namesConfig is the part of the configuration that says where zone and certificate come from.
+func (w *world) namesConfig() string {
+	if w.own != nil {
+		return w.own.config
+	}
+	return fmt.Sprintf("[tls]\ncertificate = %q\nkey = %q", w.path("chain.pem"), w.path("key.pem"))
+}
+
+// roots are the certificates that mail programs in this world trust.
+func (w *world) roots() []byte {
+	if w.own != nil {
+		return w.own.acme.Root
+	}
+	return w.CA.PEM()
 }
 
 // at returns an address of the service for a well-known port, without root: 4465 for 465.
@@ -148,10 +177,22 @@ func (w *world) at(port int) string { return fmt.Sprintf("%s:%d", w.address, 400
 
 func (w *world) mx() string { return netip.AddrPortFrom(w.address, w.SMTPPort()).String() }
 
+// dial connects to the submission server, as one who trusts this world's roots.
+func (w *world) dial(ctx context.Context) (*tls.Conn, error) {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.roots())
+	d := tls.Dialer{Config: &tls.Config{ServerName: w.host, RootCAs: roots}}
+	c, err := d.DialContext(ctx, "tcp", w.at(465))
+	if err != nil {
+		return nil, err
+	}
+	return c.(*tls.Conn), nil
+}
+
 // submit sends a mail as Ann, with the SMTP client of the standard library: a login under
 // TLS, as mail programs do.
 func (w *world) submit(to, text string) error {
-	conn, err := tls.Dial("tcp", w.at(465), &tls.Config{ServerName: w.host, RootCAs: w.CA.Pool()})
+	conn, err := w.dial(context.Background())
 	if err != nil {
 		return err
 	}
