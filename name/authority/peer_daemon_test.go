@@ -72,7 +72,7 @@ func runNamed(t *testing.T, at netip.AddrPort, keys []dns.Key, zones string, fil
 	var b strings.Builder
 	fmt.Fprintf(&b, `options { directory %[1]q; managed-keys-directory %[1]q; key-directory %[1]q; pid-file none; session-keyfile none; lock-file none;
 	listen-on port %[2]d { %[3]s; }; listen-on-v6 { none; }; recursion no; empty-zones-enable no; dnssec-validation no; allow-transfer { any; };
-	ixfr-from-differences yes; minimal-responses no; notify-delay 0; notify-rate 1000; startup-notify-rate 1000; serial-query-rate 1000; };
+	ixfr-from-differences yes; minimal-responses yes; zero-no-soa-ttl no; notify-delay 0; notify-rate 1000; startup-notify-rate 1000; serial-query-rate 1000; };
 controls { };
 `, d.dir, at.Port(), at.Addr())
 	for _, k := range keys {

@@ -21,7 +21,9 @@ type tap struct {
 	keys  map[string]bool
 }
 
-func newTap(a *Authority) *tap { return &tap{Authority: a, count: map[string]int{}, keys: map[string]bool{}} }
+func newTap(a *Authority) *tap {
+	return &tap{Authority: a, count: map[string]int{}, keys: map[string]bool{}}
+}
 
 func (p *tap) Serve(ctx context.Context, r *dns.Request, send func(*dns.Msg) error) error {
 	if r.Msg.Opcode != dns.OpcodeQuery || !isTransfer(r.Msg) {
@@ -180,7 +182,7 @@ func changesForPeers(t *testing.T) []*dns.Msg {
 		m.Insert(rrs(t, "mx.example. 600 A 192.0.2.2", "mx.example. 600 A 192.0.2.3", `txt.example. 300 TXT "a;\"b" "\001\255"`))
 	})
 	add(func(m *dns.Msg) { m.RemoveName(rrs(t, "new.deep.example. 0 A 192.0.2.50")) }) // an empty non-terminal goes
-	add(func(m *dns.Msg) { // a delegation, signed, and a wildcard
+	add(func(m *dns.Msg) {                                                             // a delegation, signed, and a wildcard
 		m.Insert(rrs(t, "child.example. 300 NS ns.child.example.", "ns.child.example. 300 A 192.0.2.60", "child.example. 300 DS 1 13 2 "+strings.Repeat("ab", 32),
 			"*.w2.example. 300 MX 10 mx.example."))
 	})
