@@ -2,28 +2,31 @@ package resolver
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"stagecoach/rfc/dns"
 )
 
-// A cache remembers answers as they were on the wire, which is the smallest form.
+// A cache remembers answers as they are sent, which is the smallest form and the quickest.
 type cache struct {
 	seed   maphash.Seed
 	shards [16]*lru[key, *entry]
 }
 
 type entry struct {
-	wire     []byte // answer and authority
-	kind     kind
-	security Security
-	why      dns.ExtendedError
-	zone     string
-	stored   int64 // Unix nanoseconds
-	ttl      time.Duration
-	hits     atomic.Int32
-	fetching atomic.Bool
+	wire       string             // a response, with the question that it was found by
+	why        *dns.ExtendedError // nil for none
+	zone       string
+	stored     int64 // Unix nanoseconds
+	ttl        time.Duration
+	hits       atomic.Int32
+	short      uint16 // where the records of DNSSEC begin in wire
+	shortCount uint16 // records before
+	kind       kind
+	security   Security
+	fetching   atomic.Bool
 }
 
 // entryOverhead is what an entry costs besides its octets: structs, pointers, its place in map
@@ -47,20 +50,52 @@ func (c *cache) put(f *found) {
 	if f.ttl <= 0 {
 		return
 	}
-	m := dns.Msg{Answer: f.answer, Ns: f.authority, Compress: true}
-	wire, err := m.Pack()
-	if err != nil {
+	m := dns.Msg{Answer: canonicalOwners(f.answer), Ns: canonicalOwners(f.authority)}
+	m.Question = []dns.Question{{Name: f.key.name, Qtype: f.key.t, Qclass: dns.ClassINET}}
+	wire := dns.PackPlain(&m)
+	if wire == nil {
 		return // what does not fit a message is not worth keeping
 	}
 	e := &entry{
-		wire: append([]byte(nil), wire...), kind: f.kind, security: f.security, why: f.why,
-		zone: f.zone, stored: f.stored.UnixNano(), ttl: f.ttl,
+		wire: string(wire), kind: f.kind, security: f.security, zone: f.zone, stored: f.stored.UnixNano(), ttl: f.ttl,
 	}
+	if f.why != (dns.ExtendedError{}) {
+		e.why = &f.why
+	}
+	if e.shortCount = plainRecords(m.Answer); len(m.Answer) == 0 {
+		e.shortCount = plainRecords(m.Ns)
+	}
+	e.short = uint16(dns.RecordsEnd(wire, int(e.shortCount)))
 	k := f.key
 	if f.kind == noName {
 		k.t = dns.TypeNone
 	}
 	c.shard(k).put(k, e, len(wire)+2*len(k.name)+entryOverhead)
+}
+
+// canonicalOwners returns records with their owners in lower case, which fit the question and
+// are compressed best.
+func canonicalOwners(rrs []dns.RR) []dns.RR {
+	out := slices.Clone(rrs)
+	for i, rr := range out {
+		if name := owner(rr); name != rr.Header().Name {
+			out[i] = dns.Copy(rr)
+			out[i].Header().Name = name
+		}
+	}
+	return out
+}
+
+// plainRecords counts the records before those of DNSSEC, which come last.
+func plainRecords(rrs []dns.RR) (n uint16) {
+	for _, rr := range rrs {
+		switch rr.Header().Rrtype {
+		case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+			return n
+		}
+		n++
+	}
+	return n
 }
 
 // peek returns an entry that is fresh at now, or stale for less than the given time.
@@ -108,12 +143,15 @@ func (c *cache) get(k key, now time.Time, stale time.Duration) (*found, *entry) 
 // found unpacks an entry, its TTLs what is left of them.
 func (e *entry) found(k key, now time.Time) *found {
 	var m dns.Msg
-	if m.Unpack(e.wire) != nil {
+	if m.Unpack([]byte(e.wire)) != nil {
 		return nil
 	}
 	f := &found{
 		key: k, kind: e.kind, answer: m.Answer, authority: m.Ns, zone: e.zone, security: e.security,
-		why: e.why, stored: time.Unix(0, e.stored), ttl: e.ttl, hits: e.hits.Add(1),
+		stored: time.Unix(0, e.stored), ttl: e.ttl, hits: e.hits.Add(1),
+	}
+	if e.why != nil {
+		f.why = *e.why
 	}
 	left := f.expires().Sub(now)
 	if left <= 0 {

@@ -70,6 +70,16 @@ type found struct {
 	hits      int32
 }
 
+// partial reports whether f is what a referral said of a missing DS: enough to go on, but without
+// the SOA record that a client needs to remember it (RFC 2308 section 3).
+func (f *found) partial() bool {
+	if f.kind != noData || f.key.t != dns.TypeDS {
+		return false
+	}
+	_, has := find[*dns.SOARecord](f.authority)
+	return !has
+}
+
 func (f *found) expires() time.Time { return f.stored.Add(f.ttl) }
 
 // limitTTL shortens what f may live.

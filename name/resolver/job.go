@@ -157,7 +157,7 @@ func (j *job) remember(k key, err error) error {
 // raw finds one step of an answer, from memory or by the walk, not always validated.
 func (j *job) raw(k key, p *path) (*found, error) {
 	now := time.Now()
-	if f := j.r.recall(k, now); f != nil {
+	if f := j.r.recall(k, now); f != nil && (p != nil || !f.partial()) {
 		j.noteFound(f, "from memory")
 		return f, nil
 	}

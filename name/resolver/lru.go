@@ -2,13 +2,14 @@ package resolver
 
 import "sync"
 
-// An lru is a map that keeps what was used last, up to a total cost.
+// An lru is a map that keeps what was used last, up to a total cost: what is used is marked, and
+// gets another round instead of its end (the clock algorithm), so that a look moves nothing.
 type lru[K comparable, V any] struct {
 	mu    sync.Mutex
 	limit int
 	used  int
 	nodes map[K]*node[K, V]
-	ends  node[K, V] // next is what was used last, prev what was used first
+	ends  node[K, V] // next is what came last, prev what is looked at first to make room
 	lost  uint64     // how many made room
 }
 
@@ -16,7 +17,8 @@ type node[K comparable, V any] struct {
 	prev, next *node[K, V]
 	key        K
 	value      V
-	cost       int
+	cost       int32
+	used       bool // since it was last at the front
 }
 
 func newLRU[K comparable, V any](limit int) *lru[K, V] {
@@ -39,10 +41,7 @@ func (l *lru[K, V]) get(k K) (v V, ok bool) {
 	if n == nil {
 		return v, false
 	}
-	if l.ends.next != n {
-		n.unlink()
-		l.front(n)
-	}
+	n.used = true
 	return n.value, true
 }
 
@@ -60,12 +59,19 @@ func (l *lru[K, V]) keep(k K, v V, cost int) {
 	if cost > l.limit/8 {
 		return
 	}
-	n := &node[K, V]{key: k, value: v, cost: cost}
+	n := &node[K, V]{key: k, value: v, cost: int32(cost)}
 	l.nodes[k] = n
 	l.front(n)
 	l.used += cost
 	for l.used > l.limit {
-		l.drop(l.ends.prev)
+		last := l.ends.prev
+		if last.used && last != n {
+			last.used = false
+			last.unlink()
+			l.front(last)
+			continue
+		}
+		l.drop(last)
 		l.lost++
 	}
 }
@@ -73,7 +79,7 @@ func (l *lru[K, V]) keep(k K, v V, cost int) {
 func (l *lru[K, V]) drop(n *node[K, V]) {
 	n.unlink()
 	delete(l.nodes, n.key)
-	l.used -= n.cost
+	l.used -= int(n.cost)
 }
 
 func (l *lru[K, V]) remove(k K) {
@@ -89,8 +95,7 @@ func (l *lru[K, V]) getOrPut(k K, cost int, make func() V) V {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := l.nodes[k]; n != nil {
-		n.unlink()
-		l.front(n)
+		n.used = true
 		return n.value
 	}
 	v := make()

@@ -7,7 +7,18 @@ import (
 // prefetch asks anew for what is popular and about to end: asked for twice at least, with less
 // than a tenth of its time left.
 func (r *Resolver) prefetch(k key, f *found, e *entry, now time.Time) {
-	if f.hits < 2 || f.ttl < 10*time.Second || f.expires().Sub(now) > f.ttl/10 || !e.fetching.CompareAndSwap(false, true) {
+	if r.nearEnd(e, f.expires().Sub(now), f.hits) {
+		r.fetchAhead(f.key, k, e)
+	}
+}
+
+func (r *Resolver) nearEnd(e *entry, left time.Duration, hits int32) bool {
+	return hits >= 2 && e.ttl >= 10*time.Second && left <= e.ttl/10
+}
+
+// fetchAhead finds the entry at a key anew, once, which was met by asking for k.
+func (r *Resolver) fetchAhead(at, k key, e *entry) {
+	if !e.fetching.CompareAndSwap(false, true) {
 		return
 	}
 	select {
@@ -19,7 +30,7 @@ func (r *Resolver) prefetch(k key, f *found, e *entry, now time.Time) {
 	r.count.prefetched.Add(1)
 	go func() {
 		defer func() { <-r.ahead }()
-		r.refresh(f.key, k)
+		r.refresh(at, k)
 	}()
 }
 

@@ -45,7 +45,7 @@ type result struct {
 func (r *Resolver) known(w want) *result {
 	now := time.Now()
 	res, err := r.chain(w, func(k key) (*found, error) {
-		if f := r.recall(k, now); f != nil && (f.security != Unchecked || w.cd) {
+		if f := r.recall(k, now); f != nil && (f.security != Unchecked || w.cd) && !f.partial() {
 			return f, nil
 		}
 		return nil, r.failed(k, w.cd, now)

@@ -22,7 +22,7 @@ type Service struct {
 	busy map[netip.Prefix]int
 }
 
-var _ dns.QuickHandler = (*Service)(nil)
+var _ dns.RecallingHandler = (*Service)(nil)
 
 // allows reports whether a client is answered. The address is that of the connection: nothing
 // that the client says, as a cookie, counts.

@@ -9,7 +9,9 @@ import (
 // answer fills r from a zone (RFC 1034 section 4.3.2, RFC 4035 section 3.1). secure is the DO
 // bit.
 func (z *zone) answer(r *dns.Msg, name string, t uint16, secure bool) {
-	a := &answer{z: z, r: r, secure: secure && z.signed()}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	a := &answer{z: z, r: r, secure: secure && z.signed() && z.options["sig"] != "none"}
 	if cut := z.cut(name); cut != "" && (cut != name || t != dns.TypeDS) {
 		a.refer(cut)
 		return
@@ -41,7 +43,7 @@ func (a *answer) put(section *[]dns.RR, set []dns.RR, name string) {
 		}
 	}
 	if a.secure {
-		set = append(append([]dns.RR(nil), set...), a.z.sign(set))
+		set = append(append([]dns.RR(nil), set...), a.z.signatures(set)...)
 	}
 	for _, rr := range set {
 		c := dns.Copy(rr)
@@ -158,12 +160,18 @@ func (a *answer) denyCloser(name, closest string) {
 	a.deny(name)
 }
 
-// denyData proves that a name has no more types. A cut that was left out for opt-out is denied
-// by its closest encloser.
+// denyData proves that a name has no more types. One that was left out for opt-out is denied by
+// its closest encloser (RFC 5155 section 7.2.4).
 func (a *answer) denyData(name string) {
-	if a.z.nsec3() && a.z.options["sign"] == "optout" && a.z.isInsecureCut(name) {
-		a.deny(parent(name), name)
-		return
+	if a.z.nsec3() {
+		closest := name
+		for _, ok := a.z.find3(closest); !ok; _, ok = a.z.find3(closest) {
+			closest = parent(closest)
+		}
+		if closest != name {
+			a.deny(closest, next(name, closest))
+			return
+		}
 	}
 	a.deny(name)
 }

@@ -74,7 +74,7 @@ func (p *play) addZone(words []string, text string) error {
 		}
 		options[name] = value
 	}
-	z, err := newZone(words[0], text, options)
+	z, err := newZone(words[0], text, options, p.world.keys)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (p *play) addZone(words []string, text string) error {
 			return err
 		}
 		s := p.world.server(ip)
-		s.zones = append(s.zones, z)
+		s.zones[z.apex] = z
 	}
 	return nil
 }

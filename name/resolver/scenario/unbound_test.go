@@ -85,7 +85,7 @@ func TestUnbound(t *testing.T) {
 	for a := range p.world.servers {
 		p.world.listen(t, a)
 	}
-	theirs := startUnbound(t, unbound, p.world)
+	theirs := startUnbound(t, unbound, p.world, "harden-algo-downgrade: yes")
 	ours := &resolver.Resolver{Hints: p.resolver.Hints, Anchors: p.resolver.Anchors, Private: true, NoIPv6: true}
 	asked, differ := 0, map[string]int{}
 	clock := &clocks{}
@@ -199,16 +199,12 @@ func (w *world) talk(t testing.TB, a netip.Addr, c net.Conn) {
 	}
 }
 
-// startUnbound runs Unbound over the world, and returns how to ask it.
-func startUnbound(t testing.TB, program string, w *world) dns.Exchanger {
+// startUnbound runs Unbound over the world, with more lines in its configuration, and returns how
+// to ask it.
+func startUnbound(t testing.TB, program string, w *world, more ...string) dns.Exchanger {
 	t.Helper()
 	dir := t.TempDir()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := netip.MustParseAddrPort(c.LocalAddr().String())
-	c.Close()
+	at := freePort(t)
 	anchors, err := w.anchor(".")
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +216,7 @@ func startUnbound(t testing.TB, program string, w *world) dns.Exchanger {
 		}
 		return file
 	}
-	hints := write("hints", ". 3600 NS ns1.root.\nns1.root. 3600 A 127.8.0.1\n")
+	hints := write("hints", fmt.Sprintf(". 3600 NS ns1.root.\nns1.root. 3600 A %s\n", w.zones["."].options["at"]))
 	anchor := write("anchor", anchors[0].String()+"\n")
 	config := write("unbound.conf", fmt.Sprintf(`server:
   interface: 127.0.0.1@%d
@@ -230,35 +226,17 @@ func startUnbound(t testing.TB, program string, w *world) dns.Exchanger {
   directory: %q
   pidfile: ""
   use-syslog: no
-  logfile: %q
+  logfile: ""
+  val-bogus-ttl: 1
   root-hints: %q
   trust-anchor-file: %q
   do-not-query-localhost: no
   do-ip6: no
   num-threads: 1
-  harden-algo-downgrade: yes
+  %s
   module-config: "validator iterator"
 remote-control:
   control-enable: no
-`, at.Port(), dir, filepath.Join(dir, "log"), hints, anchor))
-	cmd := exec.Command(program, "-d", "-c", config)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // it is gone then
-		cmd.Wait()         //nolint:errcheck // killed
-	})
-	client := &dns.Client{Servers: []dns.Nameserver{{Transport: dns.UDP, Addr: at}}, Trust: true, Timeout: 10 * time.Second, Attempts: 1}
-	for range 50 {
-		short := *client
-		short.Timeout = 200 * time.Millisecond
-		if m, err := short.Exchange(t.Context(), dns.NewQuery("localhost", dns.TypeA)); err == nil && m.Rcode == dns.RcodeSuccess {
-			return client
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:errcheck // for people
-	t.Fatalf("Unbound does not answer:\n%s", log)
-	return nil
+`, at.Port(), dir, hints, anchor, strings.Join(more, "\n  ")))
+	return startPeer(t, at, exec.Command(program, "-d", "-c", config))
 }

@@ -12,6 +12,7 @@ import (
 
 	"stagecoach/name/resolver"
 	"stagecoach/rfc/dns"
+	"stagecoach/rfc/dns/dnstest"
 )
 
 // rootAddr is where the root is, unless a scenario says otherwise.
@@ -21,6 +22,7 @@ const rootAddr = "1.0.0.1"
 type world struct {
 	zones   map[string]*zone
 	servers map[netip.Addr]*server
+	keys    keyMaker
 
 	mu    sync.Mutex
 	log   []asked
@@ -35,7 +37,7 @@ type asked struct {
 }
 
 type server struct {
-	zones []*zone
+	zones map[string]*zone
 	rules []*rule
 	down  bool
 }
@@ -43,12 +45,12 @@ type server struct {
 var _ resolver.Network = (*world)(nil)
 
 func newWorld() *world {
-	return &world{zones: map[string]*zone{}, servers: map[netip.Addr]*server{}}
+	return &world{zones: map[string]*zone{}, servers: map[netip.Addr]*server{}, keys: dnstest.NewKey}
 }
 
 func (w *world) server(a netip.Addr) *server {
 	if w.servers[a] == nil {
-		w.servers[a] = &server{}
+		w.servers[a] = &server{zones: map[string]*zone{}}
 	}
 	return w.servers[a]
 }
@@ -56,12 +58,12 @@ func (w *world) server(a netip.Addr) *server {
 // finish adds the root and all delegations that are not written down.
 func (w *world) finish() error {
 	if w.zones["."] == nil {
-		z, err := newZone(".", "", map[string]string{"sign": "nsec", "at": rootAddr})
+		z, err := newZone(".", "", map[string]string{"sign": "nsec", "at": rootAddr}, w.keys)
 		if err != nil {
 			return err
 		}
 		w.zones["."] = z
-		w.server(netip.MustParseAddr(rootAddr)).zones = append(w.server(netip.MustParseAddr(rootAddr)).zones, z)
+		w.server(netip.MustParseAddr(rootAddr)).zones["."] = z
 	}
 	var apexes []string
 	for apex := range w.zones {
@@ -79,7 +81,11 @@ func (w *world) finish() error {
 // delegate makes the NS records of a zone, in itself and above.
 func (w *world) delegate(z *zone) error {
 	var ns, glue []dns.RR
-	for i, addr := range strings.Split(z.options["at"], ",") {
+	addrs := strings.Split(z.options["at"], ",")
+	if also := z.options["also"]; also != "" {
+		addrs = append(addrs, strings.Split(also, ",")...)
+	}
+	for i, addr := range addrs {
 		host := fmt.Sprintf("ns%d.%s", i+1, z.apex)
 		if z.apex == "." {
 			host = fmt.Sprintf("ns%d.root.", i+1)
@@ -91,10 +97,15 @@ func (w *world) delegate(z *zone) error {
 		ns = append(ns, dns.MustParseRR(z.apex+" 3600 NS "+host))
 		glue = append(glue, dns.MustParseRR(host+" 3600 "+t+" "+addr))
 	}
+	if elsewhere := z.options["ns"]; elsewhere != "" {
+		ns, glue = nil, nil
+		for _, host := range strings.Split(elsewhere, ",") {
+			ns = append(ns, dns.MustParseRR(z.apex+" 3600 NS "+host))
+		}
+	}
 	if z.get(z.apex, dns.TypeNS) == nil {
-		for i := range ns {
-			z.add(ns[i])
-			z.add(glue[i])
+		for _, rr := range slices.Concat(ns, glue) {
+			z.add(rr)
 		}
 	}
 	if z.apex == "." {
@@ -102,11 +113,11 @@ func (w *world) delegate(z *zone) error {
 	}
 	up := w.above(z.apex)
 	if up.get(z.apex, dns.TypeNS) == nil {
-		for i := range ns {
-			up.add(dns.Copy(ns[i]))
-			if z.options["glue"] != "none" {
-				up.add(dns.Copy(glue[i]))
-			}
+		if z.options["glue"] == "none" {
+			glue = nil
+		}
+		for _, rr := range slices.Concat(ns, glue) {
+			up.add(dns.Copy(rr))
 		}
 	}
 	return w.vouch(z, up)
@@ -127,6 +138,9 @@ func (w *world) vouch(z, up *zone) error {
 		return nil
 	}
 	for _, k := range z.keys {
+		if k.Record.Flags&dns.KeyEntry == 0 {
+			continue
+		}
 		ds := k.DS(2)
 		switch z.options["ds"] {
 		case "none":
@@ -141,6 +155,12 @@ func (w *world) vouch(z, up *zone) error {
 			ds = k.DS(1)
 		case "sha384":
 			ds = k.DS(4)
+		case "both":
+			up.add(k.DS(4))
+		case "stale": // of a key that is gone, besides
+			old := k.DS(2)
+			old.KeyTag, old.Digest = old.KeyTag+1, strings.Repeat("ef", 32)
+			up.add(old)
 		case "sha1wrong": // the one that must not count is right, the one that counts is not
 			up.add(k.DS(1))
 			ds.Digest = strings.Repeat("cd", 32)
@@ -218,13 +238,10 @@ func (s *server) respond(q *dns.Msg) *dns.Msg {
 	if opt != nil {
 		r.SetEdns0(1232, secure)
 	}
-	var best *zone
-	for _, z := range s.zones {
-		if !dns.IsSubdomain(z.apex, name) || t == dns.TypeDS && z.apex == name && z.apex != "." && s.hosts(parent(name)) {
-			continue
-		}
-		if best == nil || len(z.apex) > len(best.apex) {
-			best = z
+	best := s.closest(name)
+	if t == dns.TypeDS && best != nil && best.apex == name && name != "." {
+		if up := s.closest(parent(name)); up != nil {
+			best = up
 		}
 	}
 	if best == nil {
@@ -241,14 +258,13 @@ func (s *server) respond(q *dns.Msg) *dns.Msg {
 	return r
 }
 
-// hosts reports whether the server knows a zone at or above name.
-func (s *server) hosts(name string) bool {
-	for _, z := range s.zones {
-		if dns.IsSubdomain(z.apex, name) {
-			return true
+// closest returns the lowest zone of the server at or above name, nil for none.
+func (s *server) closest(name string) *zone {
+	for at := name; ; at = parent(at) {
+		if z := s.zones[at]; z != nil || at == "." {
+			return z
 		}
 	}
-	return false
 }
 
 // flight is the time that a packet takes.

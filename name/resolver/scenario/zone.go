@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+	"sync"
 
 	"stagecoach/rfc/dns"
 	"stagecoach/rfc/dns/dnstest"
@@ -18,11 +18,16 @@ type zone struct {
 	data    map[string]map[uint16][]dns.RR
 	keys    []*dnstest.Key // the first one signs the others
 	signer  int            // of them, for all else
+
+	mu    sync.Mutex // servers may share a zone
+	index *index
+	memo  map[memoKey][]dns.RR // signatures that are kept; nil: none are
 }
 
-const day = 24 * time.Hour
+// A keyMaker makes a key of a zone, as dnstest.NewKey does.
+type keyMaker func(zone string, algorithm uint8, flags uint16) (*dnstest.Key, error)
 
-func newZone(apex, text string, options map[string]string) (*zone, error) {
+func newZone(apex, text string, options map[string]string, keys keyMaker) (*zone, error) {
 	z := &zone{apex: dns.Canonical(apex), options: options, data: map[string]map[uint16][]dns.RR{}}
 	rrs, err := dns.ParseZone(strings.NewReader("$TTL 3600\n"+text+"\n"), z.apex)
 	if err != nil {
@@ -35,7 +40,7 @@ func newZone(apex, text string, options map[string]string) (*zone, error) {
 		z.add(dns.MustParseRR(z.apex + " 3600 SOA ns.invalid. root.invalid. 1 7200 900 1209600 300"))
 	}
 	if z.signed() {
-		return z, z.makeKeys()
+		return z, z.makeKeys(keys)
 	}
 	return z, nil
 }
@@ -46,23 +51,41 @@ func (z *zone) nsec3() bool  { return z.options["sign"] == "nsec3" || z.options[
 // algorithms are the names of what a zone may be signed with.
 var algorithms = map[string]uint8{
 	"": dnstest.Ed25519, "ed25519": dnstest.Ed25519, "rsa": dnstest.RSASHA256, "rsa512": dnstest.RSASHA512,
-	"p256": dnstest.ECDSAP256, "p384": dnstest.ECDSAP384,
+	"p256": dnstest.ECDSAP256, "p384": dnstest.ECDSAP384, "sha1": dnstest.RSASHA1, "sha1nsec3": dnstest.RSASHA1NSEC3,
 }
 
-func (z *zone) makeKeys() error {
-	alg, ok := algorithms[z.options["alg"]]
+// makeKeys makes the keys that the options alg, keys and zsk want: a DS stands for each but the
+// last, where zsk has that sign all but the keys. A second algorithm after a slash signs besides.
+func (z *zone) makeKeys(make keyMaker) error {
+	first, second, _ := strings.Cut(z.options["alg"], "/")
+	n, _ := strconv.Atoi(z.options["keys"]) //nolint:errcheck // 0 is the default
+	names := slices.Repeat([]string{first}, max(n, 1))
+	if second != "" {
+		names = append(names, second)
+	}
+	for _, name := range names {
+		if err := z.makeKey(make, name, 257); err != nil {
+			return err
+		}
+	}
+	if z.options["zsk"] == "" {
+		return nil
+	}
+	z.signer = len(z.keys)
+	return z.makeKey(make, first, 256)
+}
+
+func (z *zone) makeKey(make keyMaker, algorithm string, flags uint16) error {
+	alg, ok := algorithms[algorithm]
 	if !ok {
 		return fmt.Errorf("zone %s: unknown algorithm", z.apex)
 	}
-	n, _ := strconv.Atoi(z.options["keys"]) //nolint:errcheck // 0 is the default
-	for range max(n, 1) {
-		k, err := dnstest.NewKey(z.apex, alg, 257)
-		if err != nil {
-			return err
-		}
-		z.keys = append(z.keys, k)
-		z.add(k.Record)
+	k, err := make(z.apex, alg, flags)
+	if err != nil {
+		return err
 	}
+	z.keys = append(z.keys, k)
+	z.add(k.Record)
 	return nil
 }
 
@@ -80,6 +103,7 @@ func (z *zone) newKey() error {
 func (z *zone) add(rr dns.RR) {
 	rr.Header().Name = dns.Canonical(rr.Header().Name)
 	name, t := rr.Header().Name, rr.Header().Rrtype
+	z.index = nil
 	if z.data[name] == nil {
 		z.data[name] = map[uint16][]dns.RR{}
 	}
@@ -89,56 +113,11 @@ func (z *zone) add(rr dns.RR) {
 func (z *zone) get(name string, t uint16) []dns.RR { return z.data[name][t] }
 
 func (z *zone) del(name string, t uint16) {
+	z.index = nil
 	delete(z.data[name], t)
 	if len(z.data[name]) == 0 {
 		delete(z.data, name)
 	}
-}
-
-// sign returns the signature over a set, as the zone's options want it to be.
-func (z *zone) sign(set []dns.RR) dns.RR {
-	now := time.Now()
-	from, until := now.Add(-day), now.Add(30*day)
-	if d, err := time.ParseDuration(z.options["valid"]); err == nil {
-		until = started(z).Add(d)
-	}
-	switch z.options["time"] {
-	case "expired":
-		from, until = now.Add(-40*day), now.Add(-3*day)
-	case "future":
-		from, until = now.Add(3*day), now.Add(40*day)
-	}
-	k := z.keys[0]
-	if set[0].Header().Rrtype != dns.TypeDNSKEY {
-		k = z.keys[z.signer]
-	}
-	sig, err := k.Sign(set, from, until)
-	if err != nil {
-		panic(err)
-	}
-	if z.options["sig"] == "bad" {
-		spoil(sig)
-	}
-	return sig
-}
-
-// started is when the zone was signed last, for signatures that are not renewed.
-func started(z *zone) time.Time {
-	if t, err := time.Parse(time.RFC3339, z.options["started"]); err == nil {
-		return t
-	}
-	t := time.Now()
-	z.options["started"] = t.Format(time.RFC3339)
-	return t
-}
-
-// spoil breaks a signature.
-func spoil(sig *dns.RRSIGRecord) {
-	c := byte('A')
-	if sig.Signature[10] == c {
-		c = 'B'
-	}
-	sig.Signature = sig.Signature[:10] + string(c) + sig.Signature[11:]
 }
 
 // cut returns the delegation above name, or at it; "" for none.
@@ -150,40 +129,6 @@ func (z *zone) cut(name string) string {
 		}
 	}
 	return found
-}
-
-// exists reports whether a name has records or stands above one that has.
-func (z *zone) exists(name string) bool {
-	for have := range z.data {
-		if dns.IsSubdomain(name, have) {
-			return true
-		}
-	}
-	return false
-}
-
-// owners returns the names that the zone is the authority of, in order; with between also those
-// that have no records.
-func (z *zone) owners(between bool) []string {
-	set := map[string]bool{}
-	for name := range z.data {
-		if c := z.cut(name); c != "" && c != name {
-			continue
-		}
-		if z.options["sign"] == "optout" && z.isInsecureCut(name) {
-			continue
-		}
-		set[name] = true
-		for at := name; between && at != z.apex; at = parent(at) {
-			set[at] = true
-		}
-	}
-	var out []string
-	for name := range set {
-		out = append(out, name)
-	}
-	slices.SortFunc(out, dns.CompareNames)
-	return out
 }
 
 func (z *zone) isInsecureCut(name string) bool {
@@ -207,40 +152,6 @@ func (z *zone) types(name string, denial uint16) []uint16 {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// nsecAt returns the NSEC at the owner that comes before name, or is name.
-func (z *zone) nsecAt(name string) dns.RR {
-	names := z.owners(false)
-	i, ok := slices.BinarySearchFunc(names, name, dns.CompareNames)
-	if !ok {
-		i--
-	}
-	i = max(i, 0)
-	n := &dns.NSECRecord{NextDomain: names[(i+1)%len(names)], TypeBitMap: z.types(names[i], dns.TypeNSEC)}
-	n.Hdr = dns.Header{Name: names[i], Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: 300}
-	return n
-}
-
-// nsec3At returns the NSEC3 that matches or covers the hash of name.
-func (z *zone) nsec3At(name string) dns.RR {
-	p := z.nsec3param()
-	type link struct{ hash, name string }
-	var chain []link
-	for _, n := range z.owners(true) {
-		chain = append(chain, link{dnstest.HashName(n, p), n})
-	}
-	slices.SortFunc(chain, func(a, b link) int { return strings.Compare(a.hash, b.hash) })
-	i, ok := slices.BinarySearchFunc(chain, dnstest.HashName(name, p), func(l link, h string) int { return strings.Compare(l.hash, h) })
-	if !ok {
-		i = (i - 1 + len(chain)) % len(chain)
-	}
-	n := *p
-	n.Hdr = dns.Header{Name: dns.Canonical(chain[i].hash + "." + strings.TrimPrefix(z.apex, ".")), Rrtype: dns.TypeNSEC3, Class: dns.ClassINET, Ttl: 300}
-	n.NextDomain = chain[(i+1)%len(chain)].hash
-	n.HashLength = 20
-	n.TypeBitMap = z.types(chain[i].name, dns.TypeNSEC3)
-	return &n
 }
 
 func (z *zone) nsec3param() *dns.NSEC3Record {
