@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -69,14 +71,14 @@ type committer interface {
 }
 
 var (
-	_ committer = local{}
+	_ committer = (*local)(nil)
 	_ committer = far{}
 )
 
 func (c Change) check() error {
-	for path := range c.Files {
-		if !fs.ValidPath(path) || path == "." || strings.HasPrefix(path, ".git/") || path == ".git" {
-			return fmt.Errorf("%q is no path of a file", path)
+	for name := range c.Files {
+		if !fs.ValidPath(name) || name == "." || strings.HasPrefix(name, ".git/") || name == ".git" {
+			return fmt.Errorf("%q is no path of a file", name)
 		}
 	}
 	if strings.ContainsAny(c.Name+c.Email, "<>\n\x00") || strings.Contains(c.Message, "\x00") {
@@ -103,11 +105,11 @@ func apply(base *Snapshot, changes []Change) map[string][]byte {
 // A graft is commits as objects: those that are new, the last commit last.
 type graft struct {
 	id      plumbing.Hash // of the last commit
-	objects []plumbing.EncodedObject
+	objects []gitObject
 	store   overlay
 }
 
-// An overlay finds objects that were just made, and else those of the repository.
+// An overlay finds trees and commits that were just made, and else those of the repository.
 type overlay struct {
 	storer.EncodedObjectStorer
 	made map[plumbing.Hash]plumbing.EncodedObject
@@ -128,19 +130,19 @@ func newGraft(base *Snapshot, changes []Change) (*graft, error) {
 		if err != nil {
 			return nil, err
 		}
-		tree, err := g.tree(parent.TreeHash, c.Files)
+		tree, err := g.tree(parent.TreeHash, "", c.Files)
 		if err != nil {
 			return nil, err
 		}
 		if tree == plumbing.ZeroHash {
-			if tree, err = g.add(&object.Tree{}); err != nil {
+			if tree, err = g.add(&object.Tree{}, ""); err != nil {
 				return nil, err
 			}
 		}
 		who := object.Signature{Name: c.Name, Email: c.Email, When: c.When}
 		g.id, err = g.add(&object.Commit{
 			Author: who, Committer: who, Message: c.Message, TreeHash: tree, ParentHashes: []plumbing.Hash{g.id},
-		})
+		}, "")
 		if err != nil {
 			return nil, err
 		}
@@ -148,8 +150,9 @@ func newGraft(base *Snapshot, changes []Change) (*graft, error) {
 	return g, nil
 }
 
-// tree adds the tree at id with the files changed, and the trees below that change with it.
-func (g *graft) tree(id plumbing.Hash, files map[string][]byte) (plumbing.Hash, error) {
+// tree adds the tree at id, the folder of a name, with the files changed, and the trees below that
+// change with it.
+func (g *graft) tree(id plumbing.Hash, at string, files map[string][]byte) (plumbing.Hash, error) {
 	entries := map[string]object.TreeEntry{}
 	if id != plumbing.ZeroHash {
 		tree, err := object.GetTree(g.store, id)
@@ -161,8 +164,8 @@ func (g *graft) tree(id plumbing.Hash, files map[string][]byte) (plumbing.Hash, 
 		}
 	}
 	below := map[string]map[string][]byte{}
-	for path, data := range files {
-		folder, rest, nested := strings.Cut(path, "/")
+	for name, data := range files {
+		folder, rest, nested := strings.Cut(name, "/")
 		if nested {
 			if below[folder] == nil {
 				below[folder] = map[string][]byte{}
@@ -170,22 +173,22 @@ func (g *graft) tree(id plumbing.Hash, files map[string][]byte) (plumbing.Hash, 
 			below[folder][rest] = data
 			continue
 		}
-		if err := g.file(entries, path, data); err != nil {
+		if err := g.file(entries, at, name, data); err != nil {
 			return id, err
 		}
 	}
 	for folder, files := range below {
-		if err := g.folder(entries, folder, files); err != nil {
+		if err := g.folder(entries, at, folder, files); err != nil {
 			return id, err
 		}
 	}
 	if len(entries) == 0 {
 		return plumbing.ZeroHash, nil
 	}
-	return g.add(sortedTree(entries))
+	return g.add(sortedTree(entries), at)
 }
 
-func (g *graft) file(entries map[string]object.TreeEntry, name string, data []byte) error {
+func (g *graft) file(entries map[string]object.TreeEntry, at, name string, data []byte) error {
 	if data == nil {
 		delete(entries, name)
 		return nil
@@ -193,21 +196,17 @@ func (g *graft) file(entries map[string]object.TreeEntry, name string, data []by
 	if e, ok := entries[name]; ok && e.Mode == filemode.Dir {
 		return fmt.Errorf("%s is a folder", name)
 	}
-	blob := &plumbing.MemoryObject{}
-	blob.SetType(plumbing.BlobObject)
-	if _, err := blob.Write(data); err != nil {
-		return err
-	}
-	g.keep(blob)
+	blob := newGitObject(plumbing.BlobObject, data, path.Join(at, name))
+	g.objects = append(g.objects, blob)
 	mode := filemode.Regular
 	if e, ok := entries[name]; ok {
 		mode = e.Mode
 	}
-	entries[name] = object.TreeEntry{Name: name, Mode: mode, Hash: blob.Hash()}
+	entries[name] = object.TreeEntry{Name: name, Mode: mode, Hash: blob.id}
 	return nil
 }
 
-func (g *graft) folder(entries map[string]object.TreeEntry, name string, files map[string][]byte) error {
+func (g *graft) folder(entries map[string]object.TreeEntry, at, name string, files map[string][]byte) error {
 	id := plumbing.ZeroHash
 	if e, ok := entries[name]; ok {
 		if e.Mode != filemode.Dir {
@@ -215,7 +214,7 @@ func (g *graft) folder(entries map[string]object.TreeEntry, name string, files m
 		}
 		id = e.Hash
 	}
-	tree, err := g.tree(id, files)
+	tree, err := g.tree(id, path.Join(at, name), files)
 	if err != nil {
 		return err
 	}
@@ -247,53 +246,58 @@ type encoder interface {
 	Encode(o plumbing.EncodedObject) error
 }
 
-func (g *graft) add(e encoder) (plumbing.Hash, error) {
+func (g *graft) add(e encoder, at string) (plumbing.Hash, error) {
 	o := &plumbing.MemoryObject{}
 	if err := e.Encode(o); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	g.keep(o)
-	return o.Hash(), nil
-}
-
-func (g *graft) keep(o plumbing.EncodedObject) {
-	g.objects = append(g.objects, o)
-	g.store.made[o.Hash()] = o
+	r, err := o.Reader()
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	id := o.Hash()
+	g.objects = append(g.objects, gitObject{id, o.Type(), data, at})
+	g.store.made[id] = o
+	return id, nil
 }
 
 // snapshot returns what the repository holds after the graft, with the trees and the commit in
 // memory, so that another change can follow.
 func (g *graft) snapshot(base *Snapshot, changes []Change) (*Snapshot, error) {
 	kept := memory.NewStorage()
-	last := g.objects[len(g.objects)-1]
-	if _, err := kept.SetEncodedObject(last); err != nil {
+	if _, err := kept.SetEncodedObject(g.store.made[g.id]); err != nil {
 		return nil, err
 	}
 	commit, err := object.GetCommit(kept, g.id)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.keepTrees(kept, commit.TreeHash); err != nil {
+	if err := keepTrees(g.store, kept, commit.TreeHash); err != nil {
 		return nil, err
 	}
-	return &Snapshot{Version: g.id.String(), Branch: base.Branch, Files: apply(base, changes), objects: kept}, nil
+	return &Snapshot{Version: g.id.String(), Branch: base.Branch, Files: apply(base, changes), objects: kept, ours: true}, nil
 }
 
-func (g *graft) keepTrees(kept *memory.Storage, id plumbing.Hash) error {
-	o, err := g.store.EncodedObject(plumbing.TreeObject, id)
+// keepTrees copies a tree and those below it.
+func keepTrees(from storer.EncodedObjectStorer, to *memory.Storage, id plumbing.Hash) error {
+	o, err := from.EncodedObject(plumbing.TreeObject, id)
 	if err != nil {
 		return err
 	}
-	if _, err := kept.SetEncodedObject(o); err != nil {
+	if _, err := to.SetEncodedObject(o); err != nil {
 		return err
 	}
-	tree, err := object.DecodeTree(kept, o)
+	tree, err := object.DecodeTree(to, o)
 	if err != nil {
 		return err
 	}
 	for _, e := range tree.Entries {
 		if e.Mode == filemode.Dir {
-			if err := g.keepTrees(kept, e.Hash); err != nil {
+			if err := keepTrees(from, to, e.Hash); err != nil {
 				return err
 			}
 		}

@@ -61,26 +61,27 @@ func createIn(ctx context.Context, dir string, first Change) error {
 		return ErrRejected
 	}
 	g := &graft{store: overlay{store, map[plumbing.Hash]plumbing.EncodedObject{}}}
-	tree, err := g.tree(plumbing.ZeroHash, first.Files)
+	tree, err := g.tree(plumbing.ZeroHash, "", first.Files)
 	if err == nil && tree == plumbing.ZeroHash {
-		tree, err = g.add(&object.Tree{})
+		tree, err = g.add(&object.Tree{}, "")
 	}
 	if err != nil {
 		return err
 	}
 	who := object.Signature{Name: first.Name, Email: first.Email, When: first.When}
-	if g.id, err = g.add(&object.Commit{Author: who, Committer: who, Message: first.Message, TreeHash: tree}); err != nil {
+	if g.id, err = g.add(&object.Commit{Author: who, Committer: who, Message: first.Message, TreeHash: tree}, ""); err != nil {
 		return err
 	}
-	if err := g.write(dir); err != nil {
-		return err
-	}
-	unlock, move, err := lockRef(ctx, dir, plumbing.Main)
+	files, err := new(deflater).files(filepath.Join(dir, "objects"), g)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	return move(g.id)
+	lock, err := lockRef(ctx, dir, plumbing.Main)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	return lock.move(g.id, files)
 }
 
 // syncTree syncs every file and folder below a folder.

@@ -147,7 +147,7 @@ func (f far) afterFailure(ctx context.Context, base *Snapshot, changes []Change,
 
 // request is the push of a graft: the branch moves from base, or not at all.
 func (g *graft) request(offered *packp.AdvRefs, base *Snapshot) (*packp.ReferenceUpdateRequest, error) {
-	pack, err := g.pack()
+	pack, _, _, err := packObjects(g.objects)
 	if err != nil {
 		return nil, err
 	}

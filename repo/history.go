@@ -14,7 +14,7 @@ import (
 // step tells how the files that differ looked before: nil where there was none. Only a
 // repository on this machine has a history; elsewhere there are no steps.
 func (r *Remote) History(ctx context.Context, s *Snapshot, n int) ([]map[string][]byte, error) {
-	at, ok := r.source.(local)
+	at, ok := r.source.(*local)
 	if !ok || s.objects == nil {
 		return nil, nil
 	}

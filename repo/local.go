@@ -18,9 +18,12 @@ import (
 )
 
 // local is a path on this machine.
-type local struct{ path string }
+type local struct {
+	path string
+	deflater
+}
 
-func (s local) fetch(ctx context.Context, branch string, l Limits, last *Snapshot) (*Snapshot, error) {
+func (s *local) fetch(ctx context.Context, branch string, l Limits, last *Snapshot) (*Snapshot, error) {
 	repository, err := git.PlainOpenWithOptions(s.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
 	if errors.Is(err, git.ErrRepositoryNotExists) {
 		if branch != "" {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -111,22 +110,4 @@ func (p *prefix) Write(b []byte) (int, error) {
 	}
 	p.n += copy(p.begin[p.n:], b)
 	return len(b), nil
-}
-
-// pack returns the objects of a graft as a pack.
-func (g *graft) pack() ([]byte, error) {
-	made := memory.NewStorage()
-	var ids []plumbing.Hash
-	for _, o := range g.objects {
-		id, err := made.SetEncodedObject(o)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	var out bytes.Buffer
-	_, err := packfile.NewEncoder(&out, made, false).Encode(ids, 0)
-	return out.Bytes(), err
 }

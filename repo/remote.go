@@ -102,7 +102,7 @@ func Open(text string, o Options) (*Remote, error) {
 	}
 	switch at.scheme {
 	case schemeLocal:
-		r.source = local{at.path}
+		r.source = &local{path: at.path}
 	case schemeSSH:
 		s, err := newSSH(at, o)
 		if err != nil {

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // A Snapshot is what a Remote held at one version. It does not change; who reads it does
@@ -16,7 +16,8 @@ type Snapshot struct {
 	Branch  string            // name of the branch, "" for a plain folder or a detached HEAD
 	Files   map[string][]byte // by slash-separated path
 
-	objects storer.EncodedObjectStorer // of the commit, for who adds to it; nil for a plain folder
+	objects *memory.Storage // the commit and its trees, for who adds to it; nil for a plain folder
+	ours    bool            // the commit was made here, and all of it is durable
 }
 
 // Names returns the paths of all files in their order.

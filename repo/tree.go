@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // readCommit reads the files of a commit.
@@ -22,7 +23,18 @@ func readCommit(ctx context.Context, objects storer.EncodedObjectStorer, branch 
 	if err := g.walk(ctx, objects, commit.TreeHash, "", 0); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", id, err)
 	}
-	return &Snapshot{Version: id.String(), Branch: branch, Files: g.files, objects: objects}, nil
+	kept := memory.NewStorage()
+	o, err := objects.EncodedObject(plumbing.CommitObject, id)
+	if err == nil {
+		_, err = kept.SetEncodedObject(o)
+	}
+	if err == nil {
+		err = keepTrees(objects, kept, commit.TreeHash)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", id, err)
+	}
+	return &Snapshot{Version: id.String(), Branch: branch, Files: g.files, objects: kept}, nil
 }
 
 func (g *gatherer) walk(ctx context.Context, objects storer.EncodedObjectStorer, id plumbing.Hash, folder string, depth int) error {
