@@ -30,7 +30,7 @@ const (
 
 // Config says how to lay a lab out. The zero Config is the usual one.
 type Config struct {
-	Block    netip.Prefix // a /24 in 127.0.0.0/8; zero: one is picked at random
+	Block    netip.Prefix // a /24 all of whose addresses are this machine's; zero: one in 127.0.0.0/8, at random
 	SMTPPort uint16       // on all addresses; 0: a free one is picked
 	DNSPort  uint16       // on all addresses; 0: a free one is picked
 	Log      *slog.Logger // what the hosts do; nil: silence

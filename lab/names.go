@@ -13,21 +13,34 @@ import (
 // The name server of all zones that have none of their own.
 const hostingName = "ns.hosting.example."
 
-// startNames starts the root, the servers of example., test. and arpa., the hosting server
-// and the resolver.
+// The top-level domains besides example., which has the servers' names in it.
+var otherTLDs = []string{"test.", "net.", "com."}
+
+// startNames starts the root, the servers of the top-level domains and of arpa., the hosting
+// server and the resolver.
 func (l *Lab) startNames() error {
 	at := l.net.at
 	root, err := newZone(".", fmt.Sprintf(`
 @              SOA a.root.example. hostmaster.hosting.example. 1 3600 600 86400 60
 @              NS  a.root.example.
 example.       NS  a.tld.example.
-test.          NS  a.tld.example.
 arpa.          NS  a.arpa.example.
 a.root.example. A %s
 a.tld.example.  A %s
 a.arpa.example. A %s`, at(rootPlace), at(tldPlace), at(arpaPlace)))
 	if err != nil {
 		return err
+	}
+	l.tld = newAuthority()
+	for _, name := range otherTLDs {
+		root.add(dns.MustParseRR(name + " 300 NS a.tld.example."))
+		z, err := newZone(name, "@ NS a.tld.example.")
+		if err != nil {
+			return err
+		}
+		if err := l.tld.put(z); err != nil {
+			return err
+		}
 	}
 	example, err1 := newZone("example.", fmt.Sprintf(`
 @          NS a.tld
@@ -36,14 +49,16 @@ a.tld      A %s
 a.arpa     A %s
 hosting    NS ns.hosting
 ns.hosting A %s`, at(rootPlace), at(tldPlace), at(arpaPlace), at(hostingPlace)))
-	test, err2 := newZone("test.", "@ NS a.tld.example.")
-	arpa, err3 := newZone("arpa.", "@ NS a.arpa.example.")
-	inAddr, err4 := newZone("127.in-addr.arpa.", "@ NS a.arpa.example.")
-	hosting, err5 := newZone("hosting.example.", fmt.Sprintf("ns A %s", at(hostingPlace)))
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	arpa, err2 := newZone("arpa.", "@ NS a.arpa.example.")
+	inAddr, err3 := newZone("in-addr.arpa.", "@ NS a.arpa.example.")
+	hosting, err4 := newZone("hosting.example.", fmt.Sprintf("ns A %s", at(hostingPlace)))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
-	l.tld, l.arpa, l.hosting = newAuthority(example, test), newAuthority(arpa, inAddr), newAuthority(hosting)
+	if err := l.tld.put(example); err != nil {
+		return err
+	}
+	l.arpa, l.hosting = newAuthority(arpa, inAddr), newAuthority(hosting)
 	l.resolver = newResolver(l.net.dnsPort, at(rootPlace))
 	for _, s := range []struct {
 		name  string
@@ -76,7 +91,7 @@ func (l *Lab) startNameserver(name string, a netip.Addr, x dns.Exchanger) error 
 	return nil
 }
 
-// AddZone adds a zone below example. or test., with names relative to its apex, and delegates
+// AddZone adds a zone below a top-level domain of the lab, with names relative to its apex, and delegates
 // it. A SOA and an NS record are made where the text has none. It must not exist yet.
 func (l *Lab) AddZone(apex, text string) error {
 	z, err := newZone(apex, text)
@@ -85,7 +100,7 @@ func (l *Lab) AddZone(apex, text string) error {
 	}
 	parent := l.tld.zoneOf(z.apex)
 	if parent == nil || parent.apex == z.apex {
-		return fmt.Errorf("zone %s is below neither \"example\" nor \"test\"", apex)
+		return fmt.Errorf("zone %s is below no top-level domain of the lab", apex)
 	}
 	if up := l.hosting.zoneOf(z.apex); up != nil && up.apex != z.apex {
 		parent = up
@@ -98,13 +113,13 @@ func (l *Lab) AddZone(apex, text string) error {
 	return nil
 }
 
-// Delegate hands a zone below example. or test. to a name server that the lab does not run:
+// Delegate hands a zone below a top-level domain of the lab to a name server that the lab does not run:
 // its name and its address, where it listens on DNSPort.
 func (l *Lab) Delegate(apex, server string, a netip.Addr) error {
 	apex, server = dns.Canonical(apex), dns.Canonical(server)
 	parent := l.tld.zoneOf(apex)
 	if parent == nil || parent.apex == apex {
-		return fmt.Errorf("zone %s is below neither \"example\" nor \"test\"", apex)
+		return fmt.Errorf("zone %s is below no top-level domain of the lab", apex)
 	}
 	rrs, err := parse(fmt.Sprintf("%s NS %s", apex, server), ".")
 	if err != nil {

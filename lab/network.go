@@ -12,8 +12,9 @@ import (
 	"sync"
 )
 
-// A network is the addresses of one lab: 256 of 127.0.0.0/8, in which every SMTP host listens
-// on one port and every name server on another, as they do on 25 and 53 outside.
+// A network is the addresses of one lab: 256 of 127.0.0.0/8, or of those that this machine has
+// been given, in which every SMTP host listens on one port and every name server on another, as
+// they do on 25 and 53 outside.
 type network struct {
 	block    netip.Prefix
 	smtpPort uint16
@@ -67,8 +68,8 @@ func checkBlock(b netip.Prefix) error {
 	if !b.IsValid() {
 		return nil
 	}
-	if b.Bits() != 24 || !b.Addr().Is4() || !b.Addr().IsLoopback() || b != b.Masked() {
-		return fmt.Errorf("%s is no /24 in 127.0.0.0/8", b)
+	if b.Bits() != 24 || !b.Addr().Is4() || b != b.Masked() {
+		return fmt.Errorf("%s is no /24 of IPv4", b)
 	}
 	return nil
 }
