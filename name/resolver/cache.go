@@ -24,8 +24,8 @@ type entry struct {
 	hits       atomic.Int32
 	short      uint16 // where the records of DNSSEC begin in wire
 	shortCount uint16 // records before
-	kind       kind
-	security   Security
+	kind       uint8  // a kind
+	security   uint8  // a Security
 	fetching   atomic.Bool
 }
 
@@ -57,10 +57,11 @@ func (c *cache) put(f *found) {
 		return // what does not fit a message is not worth keeping
 	}
 	e := &entry{
-		wire: string(wire), kind: f.kind, security: f.security, zone: f.zone, stored: f.stored.UnixNano(), ttl: f.ttl,
+		wire: string(wire), kind: uint8(f.kind), security: uint8(f.security), zone: f.zone, stored: f.stored.UnixNano(), ttl: f.ttl,
 	}
 	if f.why != (dns.ExtendedError{}) {
-		e.why = &f.why
+		why := f.why
+		e.why = &why
 	}
 	if e.shortCount = plainRecords(m.Answer); len(m.Answer) == 0 {
 		e.shortCount = plainRecords(m.Ns)
@@ -111,7 +112,7 @@ func (c *cache) peek(k key, now time.Time, stale time.Duration) *entry {
 func (c *cache) get(k key, now time.Time, stale time.Duration) (*found, *entry) {
 	for _, at := range []key{k, {k.name, dns.TypeCNAME}, {k.name, dns.TypeNone}} {
 		e := c.peek(at, now, stale)
-		if e == nil || at != k && at.t == dns.TypeCNAME && e.kind != records && e.kind != alias {
+		if e == nil || at != k && at.t == dns.TypeCNAME && !e.leads() {
 			continue
 		}
 		if f := e.found(at, now); f != nil {
@@ -129,7 +130,7 @@ func (c *cache) get(k key, now time.Time, stale time.Duration) (*found, *entry) 
 		up = parent(up)
 		at := key{up, dns.TypeDNAME}
 		e := c.peek(at, now, stale)
-		if e == nil || e.kind != records && e.kind != subtree {
+		if e == nil || kind(e.kind) != records && kind(e.kind) != subtree {
 			continue
 		}
 		if f := e.found(at, now); f != nil {
@@ -140,6 +141,9 @@ func (c *cache) get(k key, now time.Time, stale time.Duration) (*found, *entry) 
 	return nil, nil
 }
 
+// leads reports whether the entry, which is one for CNAME, is an alias.
+func (e *entry) leads() bool { return kind(e.kind) == records || kind(e.kind) == alias }
+
 // found unpacks an entry, its TTLs what is left of them.
 func (e *entry) found(k key, now time.Time) *found {
 	var m dns.Msg
@@ -147,7 +151,7 @@ func (e *entry) found(k key, now time.Time) *found {
 		return nil
 	}
 	f := &found{
-		key: k, kind: e.kind, answer: m.Answer, authority: m.Ns, zone: e.zone, security: e.security,
+		key: k, kind: kind(e.kind), answer: m.Answer, authority: m.Ns, zone: e.zone, security: Security(e.security),
 		stored: time.Unix(0, e.stored), ttl: e.ttl, hits: e.hits.Add(1),
 	}
 	if e.why != nil {

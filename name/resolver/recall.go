@@ -18,7 +18,11 @@ func (s *Service) Recall(q *dns.Plain, out []byte) []byte {
 	k := key{q.Name(), q.Type}
 	now := time.Now()
 	at, e := r.cache.whole(k, now)
-	if e == nil || e.security == Unchecked || e.security == Bogus || e.why != nil {
+	if e == nil || e.why != nil {
+		return nil
+	}
+	security := Security(e.security)
+	if security == Unchecked || security == Bogus {
 		return nil
 	}
 	left := time.Duration(e.stored + int64(e.ttl) - now.UnixNano())
@@ -26,13 +30,13 @@ func (s *Service) Recall(q *dns.Plain, out []byte) []byte {
 		r.fetchAhead(at, k, e)
 	}
 	out = e.appendTo(out, q.DO, at.t == dns.TypeNone)
-	if e.security == Secure && (q.DO || q.AuthenticatedData) {
+	if security == Secure && (q.DO || q.AuthenticatedData) {
 		out[3] |= 0x20 // AD
 	}
 	dns.SetTTLs(out, seconds(left))
 	r.count.questions.Add(1)
 	r.count.hits.Add(1)
-	r.count.answered(int(out[3]&15), e.security)
+	r.count.answered(int(out[3]&15), security)
 	return out
 }
 
@@ -51,7 +55,7 @@ func (c *cache) whole(k key, now time.Time) (key, *entry) {
 	if e := c.peek(k, now, 0); e != nil {
 		return k, e
 	}
-	if c.peek(key{k.name, dns.TypeCNAME}, now, 0) != nil {
+	if e := c.peek(key{k.name, dns.TypeCNAME}, now, 0); e != nil && e.leads() {
 		return k, nil
 	}
 	k.t = dns.TypeNone

@@ -111,16 +111,30 @@ func nextRecord(wire []byte, off int) (ttl, next int) {
 	return ttl, next
 }
 
+// recordsStart returns where the records of a response begin that PackPlain made.
+func recordsStart(wire []byte) int {
+	at := 12
+	for at < len(wire) && wire[at] != 0 {
+		at += int(wire[at]) + 1
+	}
+	return at + 1 + 4
+}
+
+// RecordsEnd returns where the first n records of a response end that PackPlain made.
+func RecordsEnd(wire []byte, n int) int {
+	at := recordsStart(wire)
+	for ; n > 0; n-- {
+		_, at = nextRecord(wire, at)
+	}
+	return at
+}
+
 // SetTTLs gives all records of a response that PackPlain made the same TTL.
 func SetTTLs(wire []byte, seconds uint32) {
 	if len(wire) < 12 {
 		return
 	}
-	at := 12
-	for at < len(wire) && wire[at] != 0 {
-		at += int(wire[at]) + 1
-	}
-	for at += 1 + 4; at < len(wire); {
+	for at := recordsStart(wire); at < len(wire); {
 		ttl, next := nextRecord(wire, at)
 		if next > ttl {
 			binary.BigEndian.PutUint32(wire[ttl:], seconds)
