@@ -41,6 +41,7 @@ spam/measure     : mail spam spam/corpus
 spam/teach       : mail spam
 stage/filter     : mail spam spam/teach rfc/authres
 stage/teach      : mail account spam spam/teach spam/mime
+stage/confirm    : mail account
 stage/forward    : mail account rfc/srs rfc/authres rfc/dsn
 stage/sign       : mail rfc/dkim rfc/arc rfc/authres
 stage/queue      : mail rfc/dsn rfc/authres
@@ -48,13 +49,14 @@ stage/relay      : mail rfc/dns rfc/smtp rfc/srs
 stage/stagetest  : mail rfc/smtp
 name/authority   : repo rfc/dns
 name/resolver    : rfc/dns
-name/publish     : rfc/dns rfc/dkim rfc/spf
+name/publish     : mail rfc/dns rfc/dkim rfc/spf
 name/cert        : rfc/dns rfc/fortuna name/publish
 name/resolver/scenario : name/resolver rfc/dns rfc/dns/dnstest
 tool/mime        : mail
 tool/compose     : mail tool/mime
 tool/generate    : mail tool/mime
 tool/trace       : mail
+tool/check       : mail rfc/dns rfc/spf rfc/dkim rfc/dmarc
 tool/setup       : mail rfc/dns
 lab              : *
 lab/peer         :
@@ -69,7 +71,7 @@ var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "lab/postfix"
 
 // A test of what is written into zones may besides run the name server that holds them, and one of
 // the filter read the corpora.
-var testsOf = map[string][]string{"name/cert": {"name/authority", "repo"}, "name/publish": {"name/authority", "repo"}, "spam": {"spam/corpus"}}
+var testsOf = map[string][]string{"stage/confirm": {"repo"}, "name/cert": {"name/authority", "repo"}, "name/publish": {"name/authority", "repo"}, "spam": {"spam/corpus"}}
 
 // Foreign modules that only one room may see.
 var onlyIn = map[string]string{
