@@ -17,6 +17,7 @@ type userOptions struct {
 	SSHAuthenticator string   `toml:"ssh_authenticator" name:"ssh-authenticator" help:"Host key of the SSH server: SHA256:FINGERPRINT, or the path of a known_hosts file." placeholder:"KEY"`
 	Poll             Duration `toml:"poll" name:"poll" help:"How often to look for changes; SIGHUP looks at once." default:"1m"`
 	Separator        string   `toml:"separator" help:"What begins a sub-address (ann+shop@); empty for none." default:"+"`
+	Confirm          bool     `toml:"confirm" name:"confirm" help:"Forward nothing to a target that stands as unconfirmed in the repository, before somebody there has answered our mail." default:"true" negatable:""`
 }
 
 type tlsOptions struct {
@@ -57,7 +58,7 @@ type signOptions struct {
 	DNSKey     Secret `toml:"dns_key" name:"dns-key" help:"Key that may write the DKIM records of the zone: NAME:ALGORITHM:BASE64, or @FILE with that in it. With it the records are published, and a key signs only once its record is served." placeholder:"SECRET"`
 	DNSServer  string `toml:"dns_server" name:"dns-server" help:"Address of the zone's primary name server." placeholder:"IP"`
 	DNSPort    int    `toml:"dns_port" name:"dns-port" help:"Port of --dns-server." default:"53"`
-	Everywhere bool   `toml:"everywhere" name:"dns-everywhere" help:"Have a new key wait until every name server of the zone serves its record."`
+	Everywhere bool   `toml:"everywhere" name:"dns-everywhere" help:"Have a new key wait until every name server of the zone serves its record (asked on the port of --dns-server)."`
 }
 
 type forwardOptions struct {
