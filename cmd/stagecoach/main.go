@@ -15,8 +15,10 @@ import (
 // cli is the table of subcommands. Its struct tags are the help texts, and docs/commands.md
 // is printed from them.
 type cli struct {
-	Demo  demoCmd  `cmd:"" help:"Try the whole mail path on loopback, in a small simulated Internet."`
-	Serve serveCmd `cmd:"" help:"Run the service: both chains in one process, from one TOML file."`
+	Demo    demoCmd    `cmd:"" help:"Try the whole mail path on loopback, in a small simulated Internet."`
+	Init    initCmd    `cmd:"" help:"Set a mail domain up on this machine: keys, zone, users, configuration; say what the registrar has to know."`
+	Service serviceCmd `cmd:"" help:"Install the service for systemd, and start it; print its unit."`
+	Serve   serveCmd   `cmd:"" help:"Run the service: both chains in one process, from one TOML file."`
 
 	Submission submissionCmd `cmd:"" group:"stages" help:"One stage: take mail from our users (ports 465 and 587)."`
 	Verifier   verifierCmd   `cmd:"" group:"stages" help:"One stage: take mail from the world (port 25), verify and label it."`
