@@ -71,7 +71,7 @@ var testsToo = []string{"rfc/dns/dnstest", "rfc/smtp", "lab/peer", "lab/postfix"
 
 // A test of what is written into zones may besides run the name server that holds them, and one of
 // the filter read the corpora.
-var testsOf = map[string][]string{"stage/confirm": {"repo"}, "name/cert": {"name/authority", "repo"}, "name/publish": {"name/authority", "repo"}, "spam": {"spam/corpus"}}
+var testsOf = map[string][]string{"stage/confirm": {"repo"}, "name/cert": {"name/authority", "repo"}, "name/publish": {"name/authority", "repo"}, "spam": {"spam/corpus"}, "tool/check": {"lab"}}
 
 // Foreign modules that only one room may see.
 var onlyIn = map[string]string{
