@@ -53,8 +53,9 @@ type RecallingHandler interface {
 	Recall(q *Plain, out []byte) []byte
 }
 
-// readPlain reads a query, and reports whether it is of the plain shape.
-func readPlain(wire []byte, q *Plain) bool {
+// ReadPlain reads a query off the wire, and reports whether it is of the plain shape. q refers to
+// wire.
+func ReadPlain(wire []byte, q *Plain) bool {
 	if len(wire) < 12+5 || wire[2]&^1 != 0 || wire[3]&^0x30 != 0 {
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 // response is appended to out, which is empty. ok is false where the query takes the long way; a
 // response of nil is none.
 func (s *Server) recall(wire []byte, peer netip.Addr, q *Plain, out []byte) (response []byte, ok bool) {
-	if s.recaller == nil || !readPlain(wire, q) {
+	if s.recaller == nil || !ReadPlain(wire, q) {
 		return nil, false
 	}
 	q.Peer = peer
