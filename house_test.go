@@ -64,6 +64,7 @@ lab/postfix      :
 lab/load         : *
 lab/traffic      :
 cmd/stagecoach   : *
+test/articles    : *
 `
 
 // testsToo are the rooms that any test may import.

@@ -38,6 +38,8 @@ type cli struct {
 	Dkim   dkimCmd   `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
 	Hash   hashCmd   `cmd:"" group:"tools" help:"Hash a password for the users repository; it is read from the terminal or standard input."`
 
+	SSHKey sshKeyCmd `cmd:"" name:"ssh-key" group:"tools" help:"Make a key for git over SSH, and print its public half."`
+
 	Zone zoneCmd `cmd:"" group:"tools" help:"Check zones, ask a running primary, print DS records, install git hooks."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -92,6 +92,8 @@ type innerOptions struct {
 }
 
 type runOptions struct {
-	Log     logOptions `embed:""`
-	Metrics string     `help:"Where to serve /metrics for Prometheus." placeholder:"HOST:PORT"`
+	Log     logOptions   `embed:""`
+	Metrics string       `help:"Where to serve /metrics for Prometheus." placeholder:"HOST:PORT"`
+	IPv4    netip.Prefix `name:"ipv4" help:"Address and network of this service, as in the articles: where it listens if no other address is given, and from where other stages and clients may come." placeholder:"IP/BITS"`
+	Gateway netip.Addr   `name:"ipv4-gateway" hidden:"" help:"Taken, as in the articles, and of no effect: the machine has its routes already."`
 }

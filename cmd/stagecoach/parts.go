@@ -151,7 +151,7 @@ func (l limitOptions) limits() smtp.Limits {
 // inner opens the way in for the stage before us.
 func (p *process) inner(name string, id identityOptions, o innerOptions, l limitOptions, spool string, h mail.Handler) error {
 	return p.server(name, &smtp.Server{
-		Name: id.Name, Domain: id.Domain, Inner: true, AcceptData: o.AcceptData, From: o.From,
+		Name: id.Name, Domain: id.Domain, Inner: true, AcceptData: o.AcceptData, From: p.trusted(o.From),
 		Next: p.obs.stage(name, true, h), Limits: smtp.Limits{Message: mail.Limits{Size: int64(l.MaxSize)}}, Spool: spool,
 	}, o.Listen, nil)
 }

@@ -133,7 +133,7 @@ func signingFolder(state string) string { return filepath.Join(state, "dnssec") 
 // dns starts a name server on UDP and TCP.
 func (p *process) dns(name string, server *dns.Server, addresses []string, sockets int) error {
 	for _, address := range addresses {
-		conns, l, err := dns.Listen(p.front, address, max(sockets, 1))
+		conns, l, err := dns.Listen(p.front, p.at(address), max(sockets, 1))
 		if err != nil {
 			return err
 		}

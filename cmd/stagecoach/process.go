@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +29,7 @@ type process struct {
 	log *slog.Logger
 	reg *prometheus.Registry
 	obs *observer
+	own netip.Prefix // our address and network, where they were given
 
 	front, back   context.Context // of the servers, and of what stands behind them
 	stop, stopAll context.CancelFunc
@@ -47,7 +51,7 @@ type namedReload struct {
 const grace = 2500 * time.Millisecond
 
 func newProcess(ctx context.Context, o runOptions) (*process, error) {
-	p := &process{log: o.Log.logger(os.Stderr), reg: newRegistry()}
+	p := &process{log: o.Log.logger(os.Stderr), reg: newRegistry(), own: o.IPv4}
 	p.obs = newObserver(p.log, p.reg)
 	p.front, p.stop = context.WithCancel(ctx)
 	p.back, p.stopAll = context.WithCancel(context.WithoutCancel(ctx))
@@ -78,7 +82,7 @@ func (p *process) server(name string, s *smtp.Server, addresses []string, wrap f
 		p.events.WithLabelValues(name, string(e.Kind), code).Inc()
 	}
 	for _, address := range addresses {
-		l, err := listen(p.front, address)
+		l, err := listen(p.front, p.at(address))
 		if err != nil {
 			return err
 		}
@@ -89,6 +93,22 @@ func (p *process) server(name string, s *smtp.Server, addresses []string, wrap f
 		p.servers.Go(func() { p.ended(name, s.Serve(p.front, l)) })
 	}
 	return nil
+}
+
+// at has an address that names no host be one of ours, where we know ours.
+func (p *process) at(address string) string {
+	if port, ok := strings.CutPrefix(address, ":"); ok && p.own.IsValid() {
+		return net.JoinHostPort(p.own.Addr().String(), port)
+	}
+	return address
+}
+
+// trusted adds our own network to those of the options.
+func (p *process) trusted(from []netip.Prefix) []netip.Prefix {
+	if p.own.IsValid() {
+		from = append(slices.Clip(from), p.own.Masked())
+	}
+	return from
 }
 
 // behind starts what must outlive the servers.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,9 @@ func (c resolverServeCmd) build(p *process, control string) error {
 			return err
 		}
 	}
+	if p.own.IsValid() && slices.Equal(c.Listen, []string{"127.0.0.1:53"}) {
+		c.Listen = []string{":53"}
+	}
 	p.resolver(r, control)
 	return p.resolving(r, c.Listen, c.Service, cert)
 }
@@ -170,7 +174,7 @@ func (p *process) resolver(r *resolver.Resolver, control string) {
 // resolving opens a resolver to clients.
 func (p *process) resolving(r *resolver.Resolver, addresses []string, o resolverServiceOptions, cert *certificate) error {
 	server := &dns.Server{
-		Handler: &resolver.Service{Resolver: r, Allow: o.Allow, PerClient: o.PerClient},
+		Handler: &resolver.Service{Resolver: r, Allow: p.trusted(o.Allow), PerClient: o.PerClient},
 		Limits:  dns.Limits{Parallel: 20, Pending: 5000}, // more than the resolver works at
 		Log:     p.log,
 	}
