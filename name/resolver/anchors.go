@@ -49,6 +49,13 @@ func (a *anchorSet) over(name string) (zone string, digests []*dns.DSRecord) {
 	}
 }
 
+// at reports whether there is an anchor of the zone itself.
+func (a *anchorSet) at(zone string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.zones[zone]) > 0
+}
+
 func (a *anchorSet) set(zone string, digests []*dns.DSRecord) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -23,8 +23,8 @@ const (
 )
 
 // ServeControl takes orders on a local socket, one line a connection, and writes what came of
-// it: "stats", "dump", "flush NAME [below]" and "query NAME TYPE". Who may connect is the
-// listener's concern. It returns when ctx ends.
+// it: "stats", "dump", "flush NAME [below]", "query NAME TYPE", "untrust ZONE TIME", "trust ZONE"
+// and "untrusted". Who may connect is the listener's concern. It returns when ctx ends.
 func (r *Resolver) ServeControl(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var work sync.WaitGroup
@@ -69,6 +69,19 @@ func (r *Resolver) obey(ctx context.Context, w io.Writer, words []string) error 
 		}
 		_, err := fmt.Fprintf(w, "%d answers forgotten\n", r.Flush(words[1], len(words) == 3))
 		return err
+	case len(words) == 3 && words[0] == "untrust":
+		d, err := time.ParseDuration(words[2])
+		if err != nil {
+			return err
+		}
+		return r.Untrust(words[1], d)
+	case len(words) == 2 && words[0] == "trust":
+		if !r.Trust(words[1]) {
+			return fmt.Errorf("%s is under no negative trust anchor that was set by order", words[1])
+		}
+		return nil
+	case len(words) == 1 && words[0] == "untrusted":
+		return r.writeUntrusted(w)
 	case len(words) == 3 && words[0] == "query":
 		e, err := r.explainName(ctx, words[1], words[2])
 		if err != nil {
@@ -77,7 +90,7 @@ func (r *Resolver) obey(ctx context.Context, w io.Writer, words []string) error 
 		_, err = io.WriteString(w, e.String())
 		return err
 	}
-	return errors.New("want stats, dump, flush NAME [below] or query NAME TYPE")
+	return errors.New("want stats, dump, flush NAME [below], query NAME TYPE, untrust ZONE TIME, trust ZONE or untrusted")
 }
 
 func (r *Resolver) explainName(ctx context.Context, name, typ string) (*Explanation, error) {

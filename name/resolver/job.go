@@ -13,10 +13,11 @@ import (
 
 // A job is the work on one question of a client, and what is left of its allowance.
 type job struct {
-	r     *Resolver
-	ctx   context.Context
-	cd    bool
-	trace *Trace
+	r      *Resolver
+	ctx    context.Context
+	cd     bool
+	strict bool // negative trust anchors do not count
+	trace  *Trace
 
 	queries, targets, missing  atomic.Int32
 	signatures, wrong, hashing atomic.Int32

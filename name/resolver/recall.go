@@ -43,7 +43,7 @@ func (s *Service) Recall(q *dns.Plain, out []byte) []byte {
 // recallable leaves out what refuse and pick have rules for.
 func recallable(t uint16) bool {
 	switch t {
-	case dns.TypeNone, dns.TypeOPT, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3:
+	case dns.TypeNone, dns.TypeOPT, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeNSEC3, dns.TypeDS:
 		return false
 	}
 	return t < 128 || t > 255

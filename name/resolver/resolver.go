@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"stagecoach/rfc/dns"
 )
@@ -44,22 +45,24 @@ type Resolver struct {
 	// is silence.
 	Log *slog.Logger
 
-	once     sync.Once
-	cache    *cache
-	cuts     *lru[string, *cut]
-	trusts   *lru[string, *trust]
-	failures *lru[key, failure]
-	ranges   *lru[string, *ranges]
-	hosts    *hosts
-	asking   flights[query, *reply]
-	jobs     flights[jobKey, *result]
-	working  chan struct{}
-	flying   chan struct{}
-	ahead    chan struct{}
-	count    counters
-	anchors  anchorSet
-	local    map[string]*localZone
-	secret   [16]byte
+	once      sync.Once
+	cache     *cache
+	cuts      *lru[string, *cut]
+	trusts    *lru[string, *trust]
+	failures  *lru[key, failure]
+	ranges    *lru[string, *ranges]
+	hosts     *hosts
+	asking    flights[query, *reply]
+	jobs      flights[jobKey, *result]
+	working   chan struct{}
+	flying    chan struct{}
+	ahead     chan struct{}
+	count     counters
+	anchors   anchorSet
+	negatives negatives
+	doubted   atomic.Int64 // when the clock was, in Unix nanoseconds
+	local     map[string]*localZone
+	secret    [16]byte
 }
 
 var _ dns.Exchanger = (*Resolver)(nil)

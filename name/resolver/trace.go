@@ -64,6 +64,7 @@ type Explanation struct {
 	Response *dns.Msg
 	Security Security
 	Took     time.Duration
+	Chain    []string // of trust, a line each
 	Steps    []Step
 }
 
@@ -77,8 +78,10 @@ func (r *Resolver) Explain(ctx context.Context, q *dns.Msg) (*Explanation, error
 	t := &Trace{start: time.Now()}
 	w := wantOf(q)
 	done := make(chan *result, 1)
+	var chain []string
 	go func() {
 		res, _ := r.work(w, t) //nolint:errcheck // it returns none
+		chain = (&job{r: r}).chains(w, res)
 		done <- res
 	}()
 	select {
@@ -87,7 +90,7 @@ func (r *Resolver) Explain(ctx context.Context, q *dns.Msg) (*Explanation, error
 	case res := <-done:
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		return &Explanation{Response: r.reply(q, w, res), Security: res.security, Took: time.Since(t.start), Steps: t.Steps}, nil
+		return &Explanation{Response: r.reply(q, w, res), Security: res.security, Took: time.Since(t.start), Chain: chain, Steps: t.Steps}, nil
 	}
 }
 
@@ -95,7 +98,10 @@ func (r *Resolver) Explain(ctx context.Context, q *dns.Msg) (*Explanation, error
 // way to it.
 func (e *Explanation) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s", dns.RcodeName(e.Response.Rcode), e.Security)
+	b.WriteString(dns.RcodeName(e.Response.Rcode))
+	if e.Security != Unchecked {
+		fmt.Fprintf(&b, ", %s", e.Security)
+	}
 	fmt.Fprintf(&b, ", after %v\n", e.Took.Round(time.Millisecond))
 	for _, x := range dns.ExtendedErrors(e.Response) {
 		fmt.Fprintf(&b, "  %s", x.Name())
@@ -111,6 +117,9 @@ func (e *Explanation) String() string {
 		for _, rr := range e.Response.Ns {
 			fmt.Fprintf(&b, "%s\n", rr)
 		}
+	}
+	if len(e.Chain) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", strings.Join(e.Chain, "\n"))
 	}
 	b.WriteString("\nHow it was found:\n")
 	for _, s := range e.Steps {

@@ -31,7 +31,7 @@ func (j *job) trustOf(name string, p *path) (*trust, error) {
 	if digests == nil {
 		return &trust{zone: top, security: Indeterminate}, nil
 	}
-	if nta := j.r.untrusted(name); nta != "" && under(top, nta) {
+	if nta := j.r.untrusted(name); nta != "" && under(top, nta) && !j.strict {
 		return &trust{zone: nta, security: Insecure, why: dns.ExtendedError{Code: dns.ExtendedOther, Text: "negative trust anchor " + nta}}, nil
 	}
 	now := time.Now()
@@ -52,16 +52,6 @@ func (j *job) trustOf(name string, p *path) (*trust, error) {
 		}
 	}
 	return t, nil
-}
-
-// untrusted returns the negative trust anchor over a name, "" for none.
-func (r *Resolver) untrusted(name string) string {
-	for _, nta := range r.Untrusted {
-		if nta = dns.Canonical(nta); under(nta, name) {
-			return nta
-		}
-	}
-	return ""
 }
 
 // descend finds out what a secure zone says of a name one label down.
@@ -213,6 +203,7 @@ func (j *job) keysOf(zone string, digests []*dns.DSRecord, until *time.Time, p *
 			break
 		}
 		j.note(zone, "the keys of %s from %s are bogus: %s", zone, f.from, t.why.Text)
+		j.r.doubtClock(zone, t.why)
 		j.forget(f, k)
 		if try == bogusTries || !j.shun(f) {
 			t.until = time.Now().Add(time.Second)

@@ -231,12 +231,8 @@ func fits(sig *dns.RRSIGRecord, name string, t *trust, now time.Time) (why dns.E
 		return dns.ExtendedError{Code: dns.ExtendedAlgorithm, Text: dns.AlgorithmName(sig.Algorithm)}, false
 	case int(sig.Labels) > have || int(sig.Labels) < labels(t.zone):
 		return dns.ExtendedError{Code: dns.ExtendedBogus, Text: "a signature over " + name + " with a wrong number of labels"}, false
-	case dns.ValidAt(sig, now) > 0:
-		return dns.ExtendedError{Code: dns.ExtendedExpired, Text: "the signature over " + name + " has expired"}, false
-	case dns.ValidAt(sig, now) < 0:
-		return dns.ExtendedError{Code: dns.ExtendedNotYetValid, Text: "the signature over " + name + " is not yet valid"}, false
 	}
-	return why, int(sig.Labels) < have
+	return untimely(sig, name, now), int(sig.Labels) < have
 }
 
 // mayExpand reports whether records of a type may come from a wildcard.

@@ -124,3 +124,9 @@ func canonicalLabel(s string) []byte {
 	}
 	return b
 }
+
+// SignatureTime returns the time near now that an inception or expiration stands for (RFC 4034
+// section 3.1.5).
+func SignatureTime(t uint32, now time.Time) time.Time {
+	return time.Unix(now.Unix()+int64(int32(t-uint32(now.Unix()))), 0).UTC()
+}

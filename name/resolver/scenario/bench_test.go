@@ -22,7 +22,7 @@ func BenchmarkServed(b *testing.B) {
 		b.Fatal(err)
 	}
 	for a := range p.world.servers {
-		p.world.listen(b, a)
+		p.world.listen53(b, a)
 	}
 	theirs := startUnbound(b, unbound, p.world).(*dns.Client).Servers[0].Addr
 	conns, l, err := dns.Listen(b.Context(), "127.0.0.1:0", 2)

@@ -2,10 +2,7 @@ package scenario
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -83,7 +80,7 @@ func TestUnbound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for a := range p.world.servers {
-		p.world.listen(t, a)
+		p.world.listen53(t, a)
 	}
 	theirs := startUnbound(t, unbound, p.world, "harden-algo-downgrade: yes")
 	ours := &resolver.Resolver{Hints: p.resolver.Hints, Anchors: p.resolver.Anchors, Private: true, NoIPv6: true}
@@ -136,66 +133,11 @@ func (c *clocks) compare(t *testing.T, ours, theirs dns.Exchanger, name string, 
 	return fmt.Sprintf("we say %q, Unbound %q", a, b)
 }
 
-// listen has a server of the world answer on its address and port 53, which takes a system that
-// lets us.
-func (w *world) listen(t testing.TB, a netip.Addr) {
+// listen53 has a server of the world answer at port 53, which takes a system that lets us.
+func (w *world) listen53(t testing.TB, a netip.Addr) {
 	t.Helper()
-	at := netip.AddrPortFrom(a, 53)
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-	if err != nil {
+	if err := w.listen(t, netip.AddrPortFrom(a, 53)); err != nil {
 		t.Skipf("port 53 is not ours: %v", err)
-	}
-	l, err := net.Listen("tcp", at.String())
-	if err != nil {
-		t.Skipf("port 53 is not ours: %v", err)
-	}
-	t.Cleanup(func() { c.Close(); l.Close() })
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := c.ReadFromUDPAddrPort(buf)
-			if err != nil {
-				return
-			}
-			for _, raw := range w.serve(t.Context(), a, buf[:n], false) {
-				if len(raw) > 1232 {
-					var m dns.Msg
-					if m.Unpack(raw) == nil {
-						m.Truncated, m.Answer, m.Ns = true, nil, nil
-						raw, _ = m.Pack() //nolint:errcheck // it was packed before
-					}
-				}
-				c.WriteToUDPAddrPort(raw, from) //nolint:errcheck // it asks again
-			}
-		}
-	}()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go w.talk(t, a, c)
-		}
-	}()
-}
-
-func (w *world) talk(t testing.TB, a netip.Addr, c net.Conn) {
-	defer c.Close()
-	for {
-		var length [2]byte
-		if _, err := io.ReadFull(c, length[:]); err != nil {
-			return
-		}
-		raw := make([]byte, binary.BigEndian.Uint16(length[:]))
-		if _, err := io.ReadFull(c, raw); err != nil {
-			return
-		}
-		for _, out := range w.serve(t.Context(), a, raw, true) {
-			if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)); err != nil {
-				return
-			}
-		}
 	}
 }
 
