@@ -40,7 +40,7 @@ type Authority struct {
 	Now  func() time.Time // nil is time.Now
 
 	now     atomic.Pointer[world]
-	said    atomic.Pointer[memories]
+	said    said
 	write   sync.Mutex // held while the repository is fetched or committed to
 	waiting updateQueue
 	failing atomic.Bool

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"stagecoach/rfc/dns"
 )
@@ -87,10 +88,11 @@ func (m *memory) keep(at, f int, response string, key int) {
 	s.used += len(response) + memoryOverhead
 }
 
-// memories are those of the zones of one world, by the names of the zones as on the wire.
+// memories are those of the zones in service, by the names of the zones as on the wire.
 type memories struct {
-	world *world
-	of    map[string]zoneMemory
+	version any // of what is in service
+	zones   Zones
+	of      map[string]zoneMemory
 }
 
 type zoneMemory struct {
@@ -98,19 +100,27 @@ type zoneMemory struct {
 	*memory
 }
 
-// next returns the memories for another world. A zone that is the same keeps its own, unless
-// zones have come or gone: their names may lead elsewhere now.
-func (ms *memories) next(w *world) *memories {
-	n := &memories{world: w, of: make(map[string]zoneMemory, len(w.zones))}
-	same := ms != nil && slices.Equal(slices.Sorted(maps.Keys(ms.world.zones)), slices.Sorted(maps.Keys(w.zones)))
-	for name, z := range w.zones {
+// A said has the memories of what is in service.
+type said struct{ now atomic.Pointer[memories] }
+
+// at returns the memories for one version of what is in service. A zone that is the same keeps
+// its own, unless zones have come or gone: their names may lead elsewhere now.
+func (s *said) at(version any, zones Zones) *memories {
+	old := s.now.Load()
+	if old != nil && old.version == version {
+		return old
+	}
+	n := &memories{version: version, zones: zones, of: make(map[string]zoneMemory, len(zones))}
+	same := old != nil && slices.Equal(slices.Sorted(maps.Keys(old.zones)), slices.Sorted(maps.Keys(zones)))
+	for name, z := range zones {
 		wire := dns.WireName(name)
-		if same && ms.of[wire].zone == z {
-			n.of[wire] = ms.of[wire]
+		if same && old.of[wire].zone == z {
+			n.of[wire] = old.of[wire]
 			continue
 		}
 		n.of[wire] = zoneMemory{z, newMemory(len(z.names))}
 	}
+	s.now.Store(n) // another may do so too: one of the two forgets a little
 	return n
 }
 
@@ -135,27 +145,31 @@ func (ms *memories) enclosing(name []byte) zoneMemory {
 	}
 }
 
-// Recall answers queries of the plain shape out of the memories of the zones.
-func (a *Authority) Recall(q *dns.Plain, out []byte) []byte {
-	if q.Type == dns.TypeAXFR || q.Type == dns.TypeIXFR {
-		return nil
-	}
-	w, ms := a.now.Load(), a.said.Load()
-	if ms == nil || ms.world != w {
-		ms = ms.next(w)
-		a.said.Store(ms) // another may do so too: one of the two forgets a little
-	}
+// recall answers a plain query, appended to out, as Zones.Answer does; nil outside of the zones.
+func (ms *memories) recall(q *dns.Plain, out []byte) []byte {
 	m := ms.find(q)
-	if m.zone == nil {
+	if m.zone == nil || q.Type == dns.TypeAXFR || q.Type == dns.TypeIXFR {
 		return nil
 	}
 	if response := m.recall(q.Key(), q.DO); response != "" {
 		return append(out, response...)
 	}
-	answer := w.zones.answer(q.Query())
-	response := dns.PackPlain(answer.m)
-	if response != nil && answer.of == m.zone && !answer.beyond {
+	a := ms.zones.answer(q.Query())
+	response := dns.PackPlain(a.m)
+	if response != nil && a.of == m.zone && !a.beyond {
 		m.remember(q.Key(), q.DO, response)
 	}
 	return append(out, response...)
+}
+
+// Recall answers queries of the plain shape out of the memories of the zones.
+func (a *Authority) Recall(q *dns.Plain, out []byte) []byte {
+	w := a.now.Load()
+	return a.said.at(w, w.zones).recall(q, out)
+}
+
+// Recall answers queries of the plain shape out of the memories of the zones.
+func (s *Secondary) Recall(q *dns.Plain, out []byte) []byte {
+	l := s.live()
+	return s.said.at(l, l.zones).recall(q, out)
 }

@@ -32,6 +32,16 @@ type Secondary struct {
 	Now   func() time.Time // nil is time.Now
 
 	held map[string]*heldZone // by canonical name; the map does not change after Load
+	news atomic.Uint64        // counts what has become of copies
+	last atomic.Pointer[liveZones]
+	said said
+}
+
+// liveZones are the zones that have not expired, up to a time and while there is no news.
+type liveZones struct {
+	zones Zones
+	news  uint64
+	until time.Time
 }
 
 // A heldZone is what a Secondary has of one zone.
@@ -50,8 +60,8 @@ type zoneCopy struct {
 }
 
 var (
-	_ dns.Exchanger    = (*Secondary)(nil)
-	_ dns.QuickHandler = (*Secondary)(nil)
+	_ dns.Exchanger        = (*Secondary)(nil)
+	_ dns.RecallingHandler = (*Secondary)(nil)
 )
 
 // Load reads the copies on disk. One that cannot be read is transferred anew.
@@ -185,6 +195,7 @@ func (s *Secondary) refresh(ctx context.Context, h *heldZone) error {
 func (s *Secondary) confirm(h *heldZone, old *zoneCopy) error {
 	c := &zoneCopy{old.zone, s.clock()}
 	h.copy.Store(c)
+	s.news.Add(1)
 	return h.store.touch(c.checked)
 }
 
@@ -193,6 +204,7 @@ func (s *Secondary) install(h *heldZone, z *Zone) error {
 	c := &zoneCopy{z, s.clock()}
 	err := h.store.write(c)
 	h.copy.Store(c)
+	s.news.Add(1)
 	s.Log.Info("secondary: zone in service", "zone", dns.Host(h.name), "serial", z.Serial())
 	return err
 }
@@ -234,15 +246,26 @@ func assemble(name string, old *zoneCopy, t *dns.Transfer) (*Zone, error) {
 }
 
 // live returns the zones that have not expired.
-func (s *Secondary) live() Zones {
-	zs := make(Zones, len(s.held))
-	now := s.clock()
+func (s *Secondary) live() *liveZones {
+	now, news := s.clock(), s.news.Load()
+	if l := s.last.Load(); l != nil && l.news == news && now.Before(l.until) {
+		return l
+	}
+	l := &liveZones{zones: make(Zones, len(s.held)), news: news, until: now.Add(time.Hour)}
 	for name, h := range s.held {
-		if c := h.copy.Load(); c != nil && now.Sub(c.checked) < time.Duration(c.zone.soa.Expire)*time.Second {
-			zs[name] = c.zone
+		c := h.copy.Load()
+		if c == nil {
+			continue
+		}
+		if end := c.checked.Add(time.Duration(c.zone.soa.Expire) * time.Second); now.Before(end) {
+			l.zones[name] = c.zone
+			if end.Before(l.until) {
+				l.until = end
+			}
 		}
 	}
-	return zs
+	s.last.Store(l)
+	return l
 }
 
 // Exchange answers a query. For a zone that is ours and not there, or expired, that is SERVFAIL.
@@ -256,7 +279,7 @@ func (s *Secondary) Exchange(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 	if isTransfer(q) {
 		return dns.NewResponse(q, dns.RcodeRefused), nil
 	}
-	m := s.live().Answer(q)
+	m := s.live().zones.Answer(q)
 	if m.Rcode == dns.RcodeRefused {
 		for name := range s.held {
 			if dns.IsSubdomain(name, q.Question[0].Name) {
