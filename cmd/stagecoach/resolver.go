@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -26,6 +25,9 @@ type resolverCmd struct {
 	Flush resolverFlushCmd `cmd:"" help:"Have the running resolver forget a name."`
 	Dump  resolverDumpCmd  `cmd:"" help:"Print what the running resolver remembers."`
 	Stats resolverStatsCmd `cmd:"" help:"Print what the running resolver has done."`
+
+	Untrust resolverUntrustCmd `cmd:"" help:"Have the running resolver treat a zone as unsigned for a while."`
+	Trust   resolverTrustCmd   `cmd:"" help:"Have the running resolver validate such a zone again."`
 }
 
 // resolveOptions say how names are resolved, wherever that is done.
@@ -220,7 +222,7 @@ func (resolverQueryCmd) Help() string {
 // Run asks the running resolver, which knows what the mail service knows, or begins anew.
 func (c resolverQueryCmd) Run(ctx context.Context, parent *resolverCmd) error {
 	if _, err := os.Stat(parent.Control); err == nil && !c.Anew {
-		return resolver.Order(ctx, parent.Control, os.Stdout, "query", c.Name, c.Type)
+		return orderQuery(ctx, parent.Control, c.Name, c.Type)
 	}
 	t, ok := dns.ParseType(c.Type)
 	if !ok || !dns.IsName(c.Name) {
@@ -238,46 +240,7 @@ func (c resolverQueryCmd) Run(ctx context.Context, parent *resolverCmd) error {
 	}
 	fmt.Print(e)
 	if e.Response.Rcode == dns.RcodeServerFailure {
-		return errors.New("no answer; this is temporary, and says nothing of the name")
+		return errNoAnswer
 	}
 	return nil
-}
-
-type resolverFlushCmd struct {
-	Name  string `arg:"" help:"The name."`
-	Below bool   `help:"And all names below it."`
-}
-
-// Help shows an example.
-func (resolverFlushCmd) Help() string {
-	return "Example: stagecoach resolver flush example.org --below"
-}
-
-// Run sends the order.
-func (c resolverFlushCmd) Run(ctx context.Context, parent *resolverCmd) error {
-	words := []string{"flush", c.Name}
-	if c.Below {
-		words = append(words, "below")
-	}
-	return resolver.Order(ctx, parent.Control, os.Stdout, words...)
-}
-
-type resolverDumpCmd struct{}
-
-// Help shows an example.
-func (resolverDumpCmd) Help() string { return "Example: stagecoach resolver dump | grep example.org" }
-
-// Run sends the order.
-func (resolverDumpCmd) Run(ctx context.Context, parent *resolverCmd) error {
-	return resolver.Order(ctx, parent.Control, os.Stdout, "dump")
-}
-
-type resolverStatsCmd struct{}
-
-// Help shows an example.
-func (resolverStatsCmd) Help() string { return "Example: stagecoach resolver stats" }
-
-// Run sends the order.
-func (resolverStatsCmd) Run(ctx context.Context, parent *resolverCmd) error {
-	return resolver.Order(ctx, parent.Control, os.Stdout, "stats")
 }
