@@ -33,6 +33,7 @@ func (s *Service) Recall(q *dns.Plain, out []byte) []byte {
 	if security == Secure && (q.DO || q.AuthenticatedData) {
 		out[3] |= 0x20 // AD
 	}
+	copy(out[12:], q.Key()) // what says that there is no such name was found by any type
 	dns.SetTTLs(out, seconds(left))
 	r.count.questions.Add(1)
 	r.count.hits.Add(1)
