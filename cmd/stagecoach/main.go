@@ -40,7 +40,8 @@ type cli struct {
 
 	SSHKey sshKeyCmd `cmd:"" name:"ssh-key" group:"tools" help:"Make a key for git over SSH, and print its public half."`
 
-	Zone zoneCmd `cmd:"" group:"tools" help:"Check zones, ask a running primary, print DS records, install git hooks."`
+	Zone zoneCmd `cmd:"" group:"tools" help:"Check zones, write records, ask a running name server, print DS records, install git hooks."`
+	SPF  spfCmd  `cmd:"" name:"spf" group:"tools" help:"Publish the SPF record of a domain."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -1,14 +1,8 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -17,10 +11,11 @@ import (
 	"stagecoach/name/authority"
 )
 
-// A zoneReport is what a primary says of itself, as JSON, to whoever connects to its socket.
+// A zoneReport is what a name server says of itself.
 type zoneReport struct {
-	Healthy  bool                   `json:"healthy"` // the repository can be read, and no zone is stale
+	Healthy  bool                   `json:"healthy"` // all zones are in service, as new as they are anywhere
 	Zones    []authority.ZoneStatus `json:"zones"`
+	Copies   []authority.CopyStatus `json:"copies,omitempty"` // of a secondary
 	Problems []string               `json:"problems"`
 }
 
@@ -32,59 +27,10 @@ func reportOf(a *authority.Authority) zoneReport {
 	return r
 }
 
-// serveStatus answers zone status; no path is no socket. Without it names are served all the same.
-func serveStatus(p *process, path string, a *authority.Authority) {
-	if path == "" {
-		return
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		p.log.Warn("zone status has no socket", "err", err)
-		return
-	}
-	l, err := listen(p.front, "unix:"+path)
-	if err != nil {
-		p.log.Warn("zone status has no socket", "err", err)
-		return
-	}
-	p.behind("status", func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { l.Close() })
-		defer stop()
-		for {
-			c, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			c.SetDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // then the write fails
-			json.NewEncoder(c).Encode(reportOf(a))         //nolint:errcheck // who asked has gone
-			c.Close()
-		}
-	})
-}
-
-// askStatus asks the primary behind a socket.
-func askStatus(ctx context.Context, path string) (zoneReport, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
-	if err != nil {
-		return zoneReport{}, fmt.Errorf("no primary answers at its socket: %w", err)
-	}
-	defer c.Close()
-	if t, ok := ctx.Deadline(); ok {
-		c.SetDeadline(t) //nolint:errcheck // then the read fails
-	}
-	var r zoneReport
-	if err := json.NewDecoder(c).Decode(&r); err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
-	}
-	return r, nil
-}
-
 func (r zoneReport) print(w io.Writer) error {
+	if r.Copies != nil {
+		return printCopies(w, r.Copies)
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ZONE\tSERIAL\tRECORDS\tSINCE\tSTATE")
 	for _, z := range r.Zones {

@@ -19,6 +19,7 @@ type secondaryCmd struct {
 	Primary []string   `help:"Where the zones come from: tcp:IP[:PORT] (default: the address in the name of the key)." placeholder:"NS"`
 	DNSKey  []Secret   `name:"dns-key" help:"Key that signs what is asked about its zone and all below: NAME:ALGORITHM:BASE64, or @FILE with that." placeholder:"SECRET"`
 	State   string     `help:"Folder for the copies of the zones." default:"/var/lib/stagecoach/secondary" placeholder:"DIR"`
+	Control string     `help:"Socket by which zone status asks; it is not needed to serve." default:"/run/stagecoach/secondary.sock" placeholder:"PATH"`
 	Sockets int        `help:"UDP sockets for each address, between which clients are spread." default:"2"`
 	Rate    int        `name:"rate-limit" help:"Like answers over UDP in a second to one network that has not shown a cookie; 0 for no limit." default:"20"`
 	Serving runOptions `embed:""`
@@ -57,6 +58,8 @@ func (c secondaryCmd) build(p *process) error {
 		return err
 	}
 	p.behind("zones", s.Run)
+	p.reg.MustRegister(copyMetrics{s})
+	serveCopies(p, c.Control, s)
 	return p.dns("dns", &dns.Server{Handler: s, Keys: s.FindKey, Rate: rateLimit(c.Rate), Limits: dns.Limits{Parallel: 20}, Log: p.log}, c.Listen, c.Sockets)
 }
 

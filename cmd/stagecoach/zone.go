@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"stagecoach/name/authority"
 	"stagecoach/repo"
@@ -17,8 +16,11 @@ import (
 
 type zoneCmd struct {
 	Check  zoneCheckCmd  `cmd:"" help:"Check a zone file, or all files of a repository."`
-	Status zoneStatusCmd `cmd:"" help:"Print what a running primary serves, and which files are broken."`
-	DS     zoneDSCmd     `cmd:"" name:"ds" help:"Print the DS record of a zone, for the registrar."`
+	Status zoneStatusCmd `cmd:"" help:"Print what a running primary or secondary serves, and what is broken."`
+	Set    zoneSetCmd    `cmd:"" help:"Write records into a zone, by a signed update."`
+	Notify zoneNotifyCmd `cmd:"" help:"Have a name server look at a zone, and print what it did."`
+	DS     zoneDSGroup   `cmd:"" name:"ds" help:"Print the DS record of a zone, for the registrar; say that he has it."`
+	Roll   zoneRollCmd   `cmd:"" name:"roll-key" help:"Begin to replace the key that the registrar knows."`
 	Hook   zoneHookCmd   `cmd:"" help:"Have git check what is pushed, and tell the primary."`
 }
 
@@ -105,54 +107,35 @@ func printProblems(w io.Writer, problems []authority.Problem) error {
 }
 
 type zoneStatusCmd struct {
-	Control string `help:"Socket of the running primary." default:"/run/stagecoach/primary.sock" placeholder:"PATH"`
+	Control string `help:"Socket of the running primary or secondary." default:"/run/stagecoach/primary.sock" placeholder:"PATH"`
 	JSON    bool   `name:"json" help:"Print JSON."`
 }
 
 // Help shows an example.
 func (zoneStatusCmd) Help() string {
-	return `The exit status is 2 while the repository cannot be read, or a zone is stale, and 1 where no primary answers.
+	return `The exit status is 2 while the repository cannot be read, a zone is stale, or a secondary cannot reach its primary,
+and 1 where nobody answers.
 
-Example: stagecoach zone status --json | jq .problems`
+Examples:
+
+  stagecoach zone status --json | jq .problems
+  stagecoach zone status --control /run/stagecoach/secondary.sock`
 }
 
 // Run asks the primary.
 func (c zoneStatusCmd) Run(ctx context.Context) error {
-	r, err := askStatus(ctx, c.Control)
+	a, err := askControl(ctx, c.Control, askForStatus)
 	if err != nil {
 		return err
 	}
+	r := a.zoneReport
 	if c.JSON {
 		err = json.NewEncoder(os.Stdout).Encode(r)
 	} else {
 		err = r.print(os.Stdout)
 	}
 	if err == nil && !r.Healthy {
-		err = no("not all that is in the repository is in service")
+		err = no("not all is in service, as new as it is elsewhere")
 	}
 	return err
-}
-
-type zoneDSCmd struct {
-	Zone  string `arg:"" help:"The zone."`
-	State string `help:"The --state folder of the primary." default:"/var/lib/stagecoach/primary" placeholder:"DIR"`
-}
-
-// Help shows an example.
-func (zoneDSCmd) Help() string { return "Example: stagecoach zone ds example.org" }
-
-// Run prints the record.
-func (c zoneDSCmd) Run() error {
-	s := &authority.Signing{Dir: signingFolder(c.State)}
-	records, err := s.DS(c.Zone, time.Now())
-	if err != nil {
-		return err
-	}
-	if len(records) == 0 {
-		return fmt.Errorf("%s has no key yet: a primary with this --state makes one when it signs the zone", c.Zone)
-	}
-	for _, r := range records {
-		fmt.Println(r)
-	}
-	return nil
 }

@@ -51,6 +51,8 @@ type heldZone struct {
 	copy  atomic.Pointer[zoneCopy]
 	wake  chan struct{}
 	store copyFile
+
+	trouble atomic.Pointer[trouble] // nil for none
 }
 
 // A zoneCopy is one version of a zone, and when the primary last said that it is the newest.
@@ -134,9 +136,11 @@ func (s *Secondary) follow(ctx context.Context, h *heldZone) {
 		}
 		if err := s.refresh(ctx, h); err != nil && ctx.Err() == nil {
 			failures++
+			h.trouble.Store(&trouble{failures, err})
 			s.Log.Warn("secondary: no transfer", "zone", dns.Host(h.name), "err", err)
 		} else {
 			failures = 0
+			h.trouble.Store(nil)
 		}
 	}
 }
