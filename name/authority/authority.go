@@ -96,18 +96,24 @@ func (a *Authority) pull(ctx context.Context) error {
 	return nil
 }
 
-// install puts a snapshot into service and tells the secondaries what is new. ready are files
-// that have been read already, by zone.
+// install puts a snapshot into service and tells the secondaries what is new. ready are the files
+// that a commit of ours has changed, by zone; nil means that others may have done anything.
 func (a *Authority) install(s *repo.Snapshot, ready map[string]*servedFile) {
 	old := a.now.Load()
 	if old.snapshot != nil && old.snapshot.Version == s.Version {
 		return
 	}
-	w := old.next(s, ready, a.Signing, a.clock())
-	a.now.Store(w)
-	for _, p := range w.problems {
-		a.Log.Warn("authority: "+p.String(), "version", s.Version)
+	var w *world
+	if len(ready) > 0 {
+		w = old.advance(s, ready, a.clock())
 	}
+	if w == nil {
+		w = old.next(s, ready, a.Signing, a.clock())
+		for _, p := range w.problems {
+			a.Log.Warn("authority: "+p.String(), "version", s.Version)
+		}
+	}
+	a.now.Store(w)
 	for name, z := range w.zones {
 		before := old.zones[name]
 		if before == nil || before.Serial() != z.Serial() {

@@ -259,14 +259,10 @@ func checkDKIM(text string) error {
 	return nil
 }
 
-// worse returns an error if b has a fault that a has not.
-func worse(a, b *Zone) error {
-	var had []string
-	for _, f := range faults(a) {
-		had = append(had, f.text)
-	}
-	for _, f := range faults(b) {
-		if !f.warning && !slices.Contains(had, f.text) {
+// worse returns an error if there is a fault that there was not before.
+func worse(before, after []fault) error {
+	for _, f := range after {
+		if !f.warning && !slices.ContainsFunc(before, func(had fault) bool { return had.text == f.text }) {
 			return errors.New(f.text)
 		}
 	}

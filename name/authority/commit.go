@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -173,13 +174,7 @@ func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change,
 	if serial == 0 {
 		serial = nextSerial(f.zone.Serial(), a.clock())
 	}
-	after, err := f.parsed.after(d, serial)
-	if err == nil {
-		err = after.aliasesAlone()
-	}
-	if err == nil {
-		err = worse(f.zone, after)
-	}
+	after, err := f.after(d, serial)
 	if err != nil {
 		a.Log.Warn("authority: an UPDATE that would break the zone was refused", "zone", f.zone.Name, "key", r.Key.Name, "err", err)
 		return nil, nil, dns.RcodeRefused
@@ -189,13 +184,36 @@ func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change,
 		a.Log.Error("authority: UPDATE", "err", err)
 		return nil, nil, dns.RcodeServerFailure
 	}
+	step := change{from: f.zone.soa, to: after.soa, delta: d.withoutSOA()}.sized()
 	return &repo.Change{
-		Files:   map[string][]byte{f.name: []byte(parsed.text)},
-		Message: message(r, f.zone.Name, d),
-		Name:    dns.Host(r.Key.Name),
-		Email:   "authority@" + dns.Host(f.zone.Name),
-		When:    a.clock(),
-	}, &servedFile{name: f.name, text: parsed.text, parsed: parsed, zone: after}, dns.RcodeSuccess
+			Files:   map[string][]byte{f.name: []byte(parsed.text)},
+			Message: message(r, f.zone.Name, d),
+			Name:    dns.Host(r.Key.Name),
+			Email:   "authority@" + dns.Host(f.zone.Name),
+			When:    a.clock(),
+		}, &servedFile{
+			name: f.name, text: parsed.text, parsed: parsed, zone: after, steps: append(slices.Clip(f.steps), step),
+		}, dns.RcodeSuccess
+}
+
+// after returns the zone after a change, and an error if that would do harm.
+func (f *servedFile) after(d delta, serial uint32) (*Zone, error) {
+	if z := f.zone.with(d, serial); z != nil {
+		return z, z.fitsAfter(f.zone, d)
+	}
+	z, err := f.parsed.after(d, serial)
+	if err == nil {
+		err = z.aliasesAlone()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return z, worse(faults(f.zone), faults(z))
+}
+
+func (d delta) withoutSOA() delta {
+	soa := func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA }
+	return delta{slices.DeleteFunc(slices.Clone(d.gone), soa), slices.DeleteFunc(slices.Clone(d.come), soa)}
 }
 
 // message is "ADDRESS changed ZONE" with the records below it.

@@ -21,7 +21,12 @@ func (d delta) empty() bool { return len(d.gone)+len(d.come) == 0 }
 // all else stays as it was. want is the zone that must come out, by after. What cannot be done so is written anew, in the form of the
 // reference.
 func (f *zoneFile) edit(d delta, serial uint32, want *Zone) (*zoneFile, error) {
-	if back := f.read(f.apply(d, serial), want); back != nil {
+	cuts := f.cuts(d, serial)
+	next, text := f.splice(cuts)
+	if next != nil && next.standsAlone(d) {
+		return next, nil
+	}
+	if back := f.read(text, want); back != nil {
 		return back, nil
 	}
 	if back := f.read(render(want), want); back != nil {
@@ -77,42 +82,51 @@ func sameSet(a, b []dns.RR) bool {
 	return len(a) == len(b) && slices.Equal(lines(a), lines(b))
 }
 
-// A splice puts text in place of what stands from start to end.
-type splice struct {
-	start, end int
-	text       string
-}
-
-func (f *zoneFile) apply(d delta, serial uint32) string {
-	gone := make([]bool, len(f.entries))
+// cuts returns what is to be done to the text, in its order.
+func (f *zoneFile) cuts(d delta, serial uint32) []splice {
+	gone := map[string][]dns.RR{}
+	for _, rr := range d.gone {
+		owner := dns.Canonical(rr.Header().Name)
+		gone[owner] = append(gone[owner], rr)
+	}
 	come := slices.Clone(d.come)
 	var cuts []splice
+	var removed []int
 	for i, e := range f.entries {
-		if _, ok := e.rr.(*dns.SOARecord); ok && dns.Canonical(e.rr.Header().Name) == f.zone {
-			cuts = append(cuts, f.serialSplice(e, serial))
+		if len(gone[e.owner]) == 0 && e.owner != f.zone { // nearly all
 			continue
 		}
-		if slices.ContainsFunc(d.gone, func(rr dns.RR) bool { return dns.Equal(rr, e.rr) }) {
-			if j := slices.IndexFunc(come, func(rr dns.RR) bool { return sameSetOf(rr, e.rr) }); j >= 0 {
-				cuts = append(cuts, splice{e.start, e.end, e.with(come[j])})
-				come = slices.Delete(come, j, j+1)
-				continue
-			}
-			gone[i] = true
-			cuts = append(cuts, splice{e.start, e.end, ""})
+		takes := func(rr dns.RR) bool { return sameSetOf(rr, e.rr) }
+		_, soa := e.rr.(*dns.SOARecord)
+		switch j := slices.IndexFunc(come, takes); {
+		case soa && e.owner == f.zone && j >= 0:
+			rr := dns.Copy(come[j]).(*dns.SOARecord)
+			rr.Serial = serial
+			cuts = append(cuts, splice{start: e.start, end: e.end, text: e.with(rr), at: i, rr: rr})
+			come = slices.Delete(come, j, j+1)
+		case soa && e.owner == f.zone:
+			cuts = append(cuts, f.serialSplice(i, serial))
+		case !slices.ContainsFunc(gone[e.owner], func(rr dns.RR) bool { return dns.Equal(rr, e.rr) }):
+		case j >= 0:
+			cuts = append(cuts, splice{start: e.start, end: e.end, text: e.with(come[j]), at: i, rr: come[j]})
+			come = slices.Delete(come, j, j+1)
+		default:
+			removed = append(removed, i)
+			cuts = append(cuts, splice{start: e.start, end: e.end, at: i})
 		}
 	}
-	cuts = append(cuts, f.keepOwners(gone)...)
-	for _, rr := range come {
-		cuts = append(cuts, f.insertion(rr))
-	}
+	cuts = append(cuts, f.keepOwners(removed)...)
+	cuts = append(cuts, f.insertions(come)...)
 	slices.SortStableFunc(cuts, func(a, b splice) int {
 		if a.start != b.start {
 			return a.start - b.start
 		}
+		if a.at != b.at && (a.at == fresh || b.at == fresh) {
+			return a.at - b.at
+		}
 		return a.end - b.end
 	})
-	return f.cutAndPaste(cuts)
+	return cuts
 }
 
 // sameSetOf reports whether two records are of one RRset.
@@ -130,33 +144,18 @@ func (e entry) with(rr dns.RR) string {
 	return s
 }
 
-func (f *zoneFile) cutAndPaste(cuts []splice) string {
-	var b strings.Builder
-	at := 0
-	for _, c := range cuts {
-		if c.start > at {
-			b.WriteString(f.text[at:c.start])
-			at = c.start
-		}
-		if c.text != "" && c.start == c.end && b.Len() > 0 && !strings.HasSuffix(b.String(), "\n") {
-			b.WriteByte('\n')
-		}
-		b.WriteString(c.text)
-		at = max(at, c.end)
-	}
-	b.WriteString(f.text[at:])
-	return b.String()
-}
-
 // serialSplice replaces the digits of the serial: the third word of the data of the SOA.
-func (f *zoneFile) serialSplice(e entry, serial uint32) splice {
+func (f *zoneFile) serialSplice(i int, serial uint32) splice {
+	e := f.entries[i]
+	want := *e.rr.(*dns.SOARecord)
+	want.Serial = serial
 	words := wordsOf(f.text, e.start, e.end)
-	for i, w := range words {
-		if strings.EqualFold(f.text[w[0]:w[1]], "SOA") && i+3 < len(words) && (i > 0 || !e.owned) {
-			return splice{words[i+3][0], words[i+3][1], strconv.FormatUint(uint64(serial), 10)}
+	for k, w := range words {
+		if strings.EqualFold(f.text[w[0]:w[1]], "SOA") && k+3 < len(words) && (k > 0 || !e.owned) {
+			return splice{start: words[k+3][0], end: words[k+3][1], text: strconv.FormatUint(uint64(serial), 10), at: i, rr: &want}
 		}
 	}
-	return splice{e.start, e.start, ""} // it will not read back, and the file is written anew
+	return splice{start: e.start, end: e.start, at: i, rr: &want} // it will not read back, and the file is written anew
 }
 
 // wordsOf returns where the words of an entry are, without comments and parentheses.
@@ -188,37 +187,48 @@ func wordsOf(text string, start, end int) (words [][2]int) {
 }
 
 // keepOwners writes the name out in entries that took it over from one that goes.
-func (f *zoneFile) keepOwners(gone []bool) []splice {
+func (f *zoneFile) keepOwners(removed []int) []splice {
 	var out []splice
-	lost := false
-	for i, e := range f.entries {
-		switch {
-		case gone[i]:
-			lost = lost && !e.owned || e.owned
-		case e.owned:
-			lost = false
-		case lost:
-			out = append(out, splice{e.start, e.start, relative(e.rr.Header().Name, e.origin)})
-			lost = false
+	for k := 0; k < len(removed); {
+		i := removed[k]
+		lost := f.entries[i].owned
+		for i < len(f.entries) && k < len(removed) && removed[k] == i { // a run of those that go
+			lost = lost || f.entries[i].owned
+			i, k = i+1, k+1
+		}
+		if lost && i < len(f.entries) && !f.entries[i].owned {
+			e := f.entries[i]
+			out = append(out, splice{start: e.start, end: e.start, text: relative(e.owner, e.origin), at: i, rr: e.rr})
 		}
 	}
 	return out
 }
 
-// insertion puts a record behind the last one of its name, else at the end.
-func (f *zoneFile) insertion(rr dns.RR) splice {
-	at, origin, ttl := len(f.text), f.zone, uint32(dns.DefaultTTL)
-	owner := dns.Canonical(rr.Header().Name)
-	if n := len(f.entries); n > 0 {
-		origin, ttl = f.entries[n-1].origin, f.entries[n-1].ttl
+// insertions puts each record behind the last one of its name, else at the end.
+func (f *zoneFile) insertions(come []dns.RR) []splice {
+	last := map[string]int{}
+	for _, rr := range come {
+		last[dns.Canonical(rr.Header().Name)] = -1
 	}
-	for _, e := range slices.Backward(f.entries) {
-		if dns.Canonical(e.rr.Header().Name) == owner {
-			at, origin, ttl = e.end, e.origin, e.ttl
+	for i, e := range f.entries {
+		if len(last) == 0 {
 			break
 		}
+		if _, ok := last[e.owner]; ok {
+			last[e.owner] = i
+		}
 	}
-	return splice{at, at, line(rr, origin, ttl)}
+	var out []splice
+	for _, rr := range come {
+		c := splice{start: len(f.text), at: fresh, rr: rr, origin: f.origin, ttl: f.ttl}
+		if i := last[dns.Canonical(rr.Header().Name)]; i >= 0 {
+			e := f.entries[i]
+			c.start, c.origin, c.ttl = e.end, e.origin, e.behind
+		}
+		c.end, c.text = c.start, line(rr, c.origin, c.ttl)
+		out = append(out, c)
+	}
+	return out
 }
 
 // line writes a record as the reference does: tabs between, no class, no TTL where it is the

@@ -39,15 +39,19 @@ type zoneFile struct {
 	name    string // of the file
 	text    string
 	entries []entry
+	origin  string // in effect at the end
+	ttl     uint32
 }
 
 // An entry is a record in zone text.
 type entry struct {
 	start, end int // in the text; the line ends are within
 	line       int
+	owner      string // canonical
 	owned      bool   // the owner is written out, not taken over from the entry before
 	origin     string // in effect
-	ttl        uint32 // what a record without one gets
+	ttl        uint32 // what a record without one gets here
+	behind     uint32 // and behind it, which a SOA may change
 	rr         dns.RR
 }
 
@@ -64,6 +68,7 @@ func parseFile(name, zone, text string) (*zoneFile, []Problem) {
 	if s.err != "" {
 		p.problems = append(p.problems, Problem{File: name, Line: s.at, Text: s.err})
 	}
+	f.origin, f.ttl = p.origin, p.ttl
 	return f, p.problems
 }
 
@@ -81,33 +86,42 @@ func (p *fileParser) entry(start, end, line int) error {
 	if raw[0] == '$' {
 		return p.directive(raw)
 	}
-	owned := raw[0] != ' ' && raw[0] != '\t'
-	source := raw
-	if !owned {
-		if p.owner == "" {
-			return errors.New("no name to take over from the record before")
-		}
-		source = p.owner + raw
-	}
-	rr, err := dns.ParseEntry(source, p.origin, p.ttl)
+	e, err := parseEntry(raw, p.owner, p.origin, p.ttl)
 	if err != nil {
 		return err
 	}
-	h := rr.Header()
-	p.owner = dns.Canonical(h.Name)
-	switch {
-	case h.Class != dns.ClassINET:
-		return fmt.Errorf("%s is not of class IN", h.Name)
-	case h.Ttl > 1<<31-1:
-		return fmt.Errorf("the TTL of %s is over 2^31-1", h.Name)
-	}
-	if soa, ok := rr.(*dns.SOARecord); ok && !p.fixed {
+	p.owner = e.owner
+	if soa, ok := e.rr.(*dns.SOARecord); ok && !p.fixed {
 		p.ttl = soa.Minttl
 	}
-	p.file.entries = append(p.file.entries, entry{
-		start: start, end: end, line: line, owned: owned, origin: p.origin, ttl: p.ttl, rr: rr,
-	})
+	e.start, e.end, e.line, e.behind = start, end, line, p.ttl
+	p.file.entries = append(p.file.entries, e)
 	return nil
+}
+
+// parseEntry reads a record whose name may be taken over from the one before, "" for none.
+func parseEntry(raw, before, origin string, ttl uint32) (entry, error) {
+	e := entry{owned: raw[0] != ' ' && raw[0] != '\t', origin: origin, ttl: ttl}
+	source := raw
+	if !e.owned {
+		if before == "" {
+			return e, errors.New("no name to take over from the record before")
+		}
+		source = before + raw
+	}
+	rr, err := dns.ParseEntry(source, origin, ttl)
+	if err != nil {
+		return e, err
+	}
+	h := rr.Header()
+	switch {
+	case h.Class != dns.ClassINET:
+		return e, fmt.Errorf("%s is not of class IN", h.Name)
+	case h.Ttl > 1<<31-1:
+		return e, fmt.Errorf("the TTL of %s is over 2^31-1", h.Name)
+	}
+	e.owner, e.rr = dns.Canonical(h.Name), rr
+	return e, nil
 }
 
 func (p *fileParser) directive(raw string) error {

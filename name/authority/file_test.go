@@ -208,12 +208,10 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		back, problems := parseFile("example", "example", after.text)
-		if fatal(problems) {
-			t.Fatalf("%q becomes %q: %v", text, after.text, problems)
+		z2, err := NewZone("example", after.records())
+		if err != nil || z2.Serial() != z.Serial()+1 {
+			t.Fatalf("%q becomes %q: %v", text, after.text, err)
 		}
-		if z2, err := NewZone("example", back.records()); err != nil || z2.Serial() != z.Serial()+1 {
-			t.Errorf("%q becomes %q: %v", text, after.text, err)
-		}
+		asIfRead(t, after, z2)
 	})
 }

@@ -3,6 +3,7 @@ package authority
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type servedFile struct {
 	keys   time.Time // stamp of the file of keys
 	stale  bool      // the repository has another text, which is broken
 	since  time.Time
+	steps  []change // that led here from what is in service, where nothing else did
 }
 
 // A change is what leads from one serial of a zone to the next, for IXFR.
@@ -148,11 +150,36 @@ func (n *world) load(w *world, ready *servedFile, name, zone, text string, now t
 	}
 }
 
+// advance makes the world after commits of ours: ready are the files that they have changed, by
+// zone, and all else is as it was. It is nil where one of them cannot be served so.
+func (w *world) advance(s *repo.Snapshot, ready map[string]*servedFile, now time.Time) *world {
+	n := *w
+	n.snapshot = s
+	n.zones, n.files, n.journal = maps.Clone(w.zones), maps.Clone(w.files), maps.Clone(w.journal)
+	for zone, f := range ready {
+		old := w.files[zone]
+		fresh := *f
+		fresh.since, fresh.steps = now, nil
+		if old == nil || fresh.sign(w.signing, old, now) != nil {
+			return nil
+		}
+		n.serve(zone, &fresh, w)
+		if fresh.epoch < 0 && len(f.steps) > 0 {
+			for _, c := range f.steps {
+				n.record(zone, c)
+			}
+		} else {
+			n.record(zone, diff(old.signed, fresh.signed))
+		}
+	}
+	return &n
+}
+
 // read makes a file of its text, unless it is ready.
 func read(ready *servedFile, name, zone, text string, now time.Time) (*servedFile, []Problem, error) {
 	if ready != nil && ready.name == name && ready.text == text {
 		f := *ready
-		f.since = now
+		f.since, f.steps = now, nil
 		return &f, nil, nil
 	}
 	f := &servedFile{name: name, text: text, since: now}
@@ -206,15 +233,21 @@ func (f *zoneFile) build(problems []Problem) (*Zone, []Problem, error) {
 // aliasesAlone is RFC 1034 section 3.6.2: without it there is no telling what to answer.
 func (z *Zone) aliasesAlone() error {
 	for _, name := range z.names {
-		n := z.nodes[name]
-		for _, t := range []uint16{dns.TypeCNAME, dns.TypeDNAME} {
-			if len(n.set(t)) > 1 {
-				return fmt.Errorf("%s has more than one %s", name, dns.TypeName(t))
-			}
+		if err := z.nodes[name].aliasAlone(); err != nil {
+			return err
 		}
-		if len(n.set(dns.TypeCNAME)) == 1 && len(n.sets) > 1 {
-			return fmt.Errorf("%s has a CNAME, and also other records", name)
+	}
+	return nil
+}
+
+func (n *node) aliasAlone() error {
+	for _, t := range []uint16{dns.TypeCNAME, dns.TypeDNAME} {
+		if len(n.set(t)) > 1 {
+			return fmt.Errorf("%s has more than one %s", n.name, dns.TypeName(t))
 		}
+	}
+	if len(n.set(dns.TypeCNAME)) == 1 && len(n.sets) > 1 {
+		return fmt.Errorf("%s has a CNAME, and also other records", n.name)
 	}
 	return nil
 }
@@ -244,7 +277,11 @@ func diff(a, b *Zone) change {
 			*pair.out = append(*pair.out, missing(pair.x.nodes[name].all(), there)...)
 		}
 	}
-	for _, rr := range append(slices.Clone(c.gone), c.come...) {
+	return c.sized()
+}
+
+func (c change) sized() change {
+	for _, rr := range slices.Concat(c.gone, c.come) {
 		c.size += dns.Size(rr)
 	}
 	return c

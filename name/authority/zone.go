@@ -14,10 +14,12 @@ type Zone struct {
 	Name  string // canonical
 	soa   *dns.SOARecord
 	nodes map[string]*node
-	names []string         // of all nodes, in the order of RFC 4034 section 6.1
-	dname bool             // there is a DNAME somewhere
-	chain []link           // of the NSEC or NSEC3 records, in order; nil for a zone that is not signed
-	nsec3 *dns.NSEC3Record // one of the chain, for its parameters; nil for NSEC
+	names []string // of all nodes, in the order of RFC 4034 section 6.1
+	dname bool     // there is a DNAME somewhere
+
+	pointers []dns.RR         // that name hosts which are to have addresses, glue apart
+	chain    []link           // of the NSEC or NSEC3 records, in order; nil for a zone that is not signed
+	nsec3    *dns.NSEC3Record // one of the chain, for its parameters; nil for NSEC
 }
 
 // A node is a name that exists: it has records, or a name below it has.
@@ -83,6 +85,7 @@ func (z *Zone) finish() {
 	}
 	sortNames(z.names)
 	z.mark()
+	z.pointers = z.pointing()
 }
 
 // mark finds what lies below delegations, and the NSEC chain. A name comes after those above it.
