@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"strings"
 
 	"stagecoach/name/authority"
 	"stagecoach/name/resolver"
@@ -30,6 +29,8 @@ type resolverTable struct {
 
 type issuerTable struct {
 	DNSKey        Secret `toml:"dns_key" help:"Key that may read and write the zone: NAME:ALGORITHM:BASE64, or @FILE with that in it. With it the service gets the certificates for the requests in its zones, by ACME." placeholder:"SECRET"`
+	DNSServer     string `toml:"dns_server" help:"Address of the zone's primary name server (default: our own)." placeholder:"IP"`
+	DNSPort       int    `toml:"dns_port" help:"Port of dns_server." default:"53"`
 	issuerOptions `embed:""`
 }
 
@@ -94,7 +95,7 @@ func (p *process) issuing(c *config, ask dns.Exchanger) error {
 		return nil
 	}
 	c.Issuer.DNSKey.warn(p.log, "issuer.dns_key")
-	server, zone, err := primary(c.Cert.DNSServer, c.Cert.DNSPort, c.Issuer.DNSKey)
+	server, zone, err := primary(c.Issuer.DNSServer, c.Issuer.DNSPort, c.Issuer.DNSKey)
 	if err != nil {
 		return fmt.Errorf("[issuer]: %w", err)
 	}
@@ -108,26 +109,58 @@ func (p *process) issuing(c *config, ask dns.Exchanger) error {
 // primaryIsOurs has what talks to the primary name server talk to our own, where it is ours and
 // no other is named.
 func (c *config) primaryIsOurs() {
-	if c.Zones.Remote == "" || c.Cert.DNSServer != "" || len(c.Zones.Listen) == 0 {
+	host, port, ok := c.Zones.self()
+	if !ok {
 		return
 	}
-	host, port, err := net.SplitHostPort(c.Zones.Listen[0])
-	if err != nil {
-		return // who listens there will say so
+	own := func(key Secret, server *string, at *int) {
+		if !key.IsZero() && *server == "" {
+			*server, *at = host, port
+		}
 	}
-	switch strings.Trim(host, "[]") {
+	own(c.Cert.DNSKey, &c.Cert.DNSServer, &c.Cert.DNSPort)
+	own(c.Issuer.DNSKey, &c.Issuer.DNSServer, &c.Issuer.DNSPort)
+	own(c.Sign.DNSKey, &c.Sign.DNSServer, &c.Sign.DNSPort)
+}
+
+// self returns where this machine reaches the name server.
+func (t zonesTable) self() (host string, port int, ok bool) {
+	if t.Remote == "" || len(t.Listen) == 0 {
+		return "", 0, false
+	}
+	host, service, err := net.SplitHostPort(t.Listen[0])
+	if err != nil {
+		return "", 0, false // who listens there will say so
+	}
+	switch host {
 	case "", "0.0.0.0":
 		host = "127.0.0.1"
 	case "::":
 		host = "::1"
 	}
-	if n, err := net.LookupPort("udp", port); err == nil {
-		c.Cert.DNSServer, c.Cert.DNSPort = host, n
-	}
+	port, err = net.LookupPort("udp", service)
+	return host, port, err == nil
 }
 
-// Listening on nothing is for a check.
-func (c *config) deaf() {
+// inert has a service that is built for a check alone reach for nothing outside.
+func (c *config) inert() (err error) {
+	if c.Cert, err = c.Cert.checked(c.Name); err != nil {
+		return err
+	}
+	for table, o := range map[string]struct {
+		server *string
+		port   int
+		key    *Secret
+	}{"issuer": {&c.Issuer.DNSServer, c.Issuer.DNSPort, &c.Issuer.DNSKey}, "sign": {&c.Sign.DNSServer, c.Sign.DNSPort, &c.Sign.DNSKey}} {
+		if o.key.IsZero() && *o.server == "" {
+			continue
+		}
+		if _, _, err := primary(*o.server, o.port, *o.key); err != nil {
+			return fmt.Errorf("[%s]: %w", table, err)
+		}
+		*o.server, *o.key = "", Secret{}
+	}
 	c.Submit.TLSListen, c.Submit.StartTLSListen, c.Verify.Listen = nil, nil, nil
 	c.Zones.Listen, c.Zones.Control, c.Resolver.Listen, c.Resolver.ListenTLS, c.Resolver.Control = nil, "", nil, nil, ""
+	return nil
 }

@@ -51,8 +51,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Check {
-		cfg.deaf()
-		if cfg.Cert, err = cfg.Cert.checked(cfg.Name); err != nil {
+		if err := cfg.inert(); err != nil {
 			return p.abort(err)
 		}
 	}
@@ -98,6 +97,9 @@ func serve(p *process, c *config) error {
 	}
 	signer, err := p.signer(c.Domain, cmp.Or(c.Queue.AuthServID, c.Name), accounts.Book().Domains(), c.Sign, c.State, "", p.obs.stage("queue", false, q))
 	if err != nil {
+		return err
+	}
+	if err := p.publishKeys(signer, c.Sign, filepath.Join(c.State, "published.json"), naming.ask); err != nil {
 		return err
 	}
 	signed := p.obs.stage("sign", false, signer)

@@ -136,6 +136,7 @@ listen = [%[9]q]
 greet_delay = "50ms"
 [sign]
 selector = "demo"
+%[13]s
 [resolver]
 hints = [%[10]q]
 port = %[6]d
@@ -153,7 +154,7 @@ retry_first = "10s"
 [log]
 level = "warn"
 `, w.domain, w.host, w.folder, w.path("users"), w.namesConfig(), w.DNSPort(),
-		w.at(465), w.at(587), w.mx(), w.Roots()[0], w.SMTPPort(), w.address)))
+		w.at(465), w.at(587), w.mx(), w.Roots()[0], w.SMTPPort(), w.address, w.signConfig())))
 }
 
 // namesConfig is the part of the configuration that says where zone and certificate come from.
@@ -162,6 +163,14 @@ func (w *world) namesConfig() string {
 		return w.own.config
 	}
 	return fmt.Sprintf("[tls]\ncertificate = %q\nkey = %q", w.path("chain.pem"), w.path("key.pem"))
+}
+
+// signConfig has the signer publish its keys, where the zone is ours.
+func (w *world) signConfig() string {
+	if w.own == nil {
+		return ""
+	}
+	return fmt.Sprintf("dns_key = %q", "@"+w.path("signer.key"))
 }
 
 // roots are the certificates that mail programs in this world trust.
