@@ -10,13 +10,17 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
+// ErrNoHistory says that a repository is not on this machine, so that there is no telling how its
+// files were before.
+var ErrNoHistory = errors.New("the repository is elsewhere, and its history not known")
+
 // History goes back from a Snapshot, commit by commit along first parents, at most n steps. Each
 // step tells how the files that differ looked before: nil where there was none. Only a
-// repository on this machine has a history; elsewhere there are no steps.
+// repository on this machine has a history; elsewhere the error is ErrNoHistory.
 func (r *Remote) History(ctx context.Context, s *Snapshot, n int) ([]map[string][]byte, error) {
 	at, ok := r.source.(*local)
 	if !ok || s.objects == nil {
-		return nil, nil
+		return nil, ErrNoHistory
 	}
 	repository, err := git.PlainOpenWithOptions(at.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
 	if err != nil {

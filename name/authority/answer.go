@@ -38,6 +38,7 @@ type answering struct {
 	zones  Zones
 	m      *dns.Msg
 	secure bool  // signatures and denials are wanted (the DO bit)
+	full   bool  // ANY is all that there is at the name
 	of     *Zone // that the question belongs to, nil for none
 	beyond bool  // what is said depends on other zones too
 }
@@ -45,8 +46,22 @@ type answering struct {
 // Answer returns the response to a query: REFUSED outside of the zones.
 func (zs Zones) Answer(q *dns.Msg) *dns.Msg { return zs.answer(q).m }
 
+// answerFully is Answer for a client that has shown where it is: for ANY it gives all that there is
+// at the name.
+func (zs Zones) answerFully(q *dns.Msg) *dns.Msg {
+	a := &answering{zones: zs, m: dns.NewResponse(q, dns.RcodeSuccess), full: true}
+	a.work(q)
+	return a.m
+}
+
 func (zs Zones) answer(q *dns.Msg) *answering {
 	a := &answering{zones: zs, m: dns.NewResponse(q, dns.RcodeSuccess)}
+	a.work(q)
+	return a
+}
+
+func (a *answering) work(q *dns.Msg) {
+	zs := a.zones
 	a.m.RecursionAvailable, a.m.AuthenticatedData = false, false
 	if opt := q.IsEdns0(); opt != nil {
 		a.secure = opt.Do()
@@ -54,13 +69,13 @@ func (zs Zones) answer(q *dns.Msg) *answering {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
 		a.m.Rcode = dns.RcodeRefused
-		return a
+		return
 	}
 	name := dns.Canonical(question.Name)
 	z := zs.of(name, question.Qtype)
 	if z == nil {
 		a.m.Rcode = dns.RcodeRefused
-		return a
+		return
 	}
 	a.m.Authoritative, a.of = true, z
 	for range maxAliases {
@@ -75,7 +90,6 @@ func (zs Zones) answer(q *dns.Msg) *answering {
 		a.beyond = a.beyond || z != a.of
 	}
 	a.additional()
-	return a
 }
 
 // step answers in one zone for one name. It returns where a CNAME or DNAME leads to, or "".
@@ -107,9 +121,8 @@ func (a *answering) step(z *Zone, name string, t uint16) (next string) {
 
 // from answers with the records of n, which is name itself or the wildcard that stands for it.
 func (a *answering) from(z *Zone, n *node, name string, t uint16, wild bool) (next string) {
-	if t == dns.TypeANY {
-		if len(n.sets) > 0 { // one is enough (RFC 8482 section 4.1)
-			a.put(&n.sets[0], name, wild)
+	if t == dns.TypeANY || t == dns.TypeRRSIG {
+		if a.several(n, name, t, wild) {
 			a.proveWildcard(z, name, wild)
 			return ""
 		}
@@ -126,6 +139,23 @@ func (a *answering) from(z *Zone, n *node, name string, t uint16, wild bool) (ne
 	a.negative(z)
 	a.denyType(z, n, name, wild)
 	return ""
+}
+
+// several answers what asks for more than one RRset: with one of them, which is enough (RFC 8482
+// section 4.1 and 7), or with all.
+func (a *answering) several(n *node, name string, t uint16, wild bool) bool {
+	before := len(a.m.Answer)
+	for i := range n.sets {
+		if t == dns.TypeANY {
+			a.put(&n.sets[i], name, wild)
+		} else {
+			a.m.Answer = appendSet(a.m.Answer, n.sets[i].sigs, name, wild)
+		}
+		if !a.full && len(a.m.Answer) > before {
+			break
+		}
+	}
+	return len(a.m.Answer) > before
 }
 
 // put adds records to the answer, under the name that was asked for.

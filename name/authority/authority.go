@@ -32,6 +32,8 @@ type Authority struct {
 	Resolver dns.Exchanger
 	// NotifyPort is where secondaries listen; 0 is 53.
 	NotifyPort uint16
+	// Transfers bounds the whole zones that are handed out.
+	Transfers TransferLimits
 	// Signing signs the zones (DNSSEC); nil: none is signed.
 	Signing *Signing
 	// Poll is how often the repository is looked at, besides NOTIFYs; 0 is a minute.
@@ -47,6 +49,8 @@ type Authority struct {
 	replays replays
 	started time.Time // what was signed before may be a replay of what an earlier process took
 	tell    notifier
+
+	transfers turns
 }
 
 var (
@@ -67,7 +71,7 @@ func (a *Authority) Load(ctx context.Context) error {
 	}
 	if h, ok := a.Repo.(historian); ok {
 		// Nobody reads this world yet. Without the journal secondaries get whole zones.
-		if err := a.now.Load().remember(ctx, h); err != nil {
+		if err := a.now.Load().remember(ctx, h); err != nil && !errors.Is(err, repo.ErrNoHistory) {
 			a.Log.Warn("authority: no journal", "err", err)
 		}
 	}
@@ -216,6 +220,9 @@ func (a *Authority) Quick(r *dns.Request) *dns.Msg {
 	if q.Question[0].Qtype == dns.TypeSOA && !r.Key.IsZero() {
 		a.subscribe(r)
 	}
+	if r.Transport != dns.UDP {
+		return a.now.Load().zones.answerFully(q)
+	}
 	return a.now.Load().zones.Answer(q)
 }
 
@@ -223,7 +230,7 @@ func (a *Authority) Quick(r *dns.Request) *dns.Msg {
 func (a *Authority) Serve(ctx context.Context, r *dns.Request, send func(*dns.Msg) error) error {
 	switch {
 	case r.Msg.Opcode == dns.OpcodeQuery && isTransfer(r.Msg):
-		return a.transfer(r, send)
+		return a.transfer(ctx, r, send)
 	case r.Msg.Opcode == dns.OpcodeQuery:
 		return send(a.Quick(r))
 	case r.Msg.Opcode == dns.OpcodeUpdate:

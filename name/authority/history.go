@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"stagecoach/repo"
@@ -24,16 +25,19 @@ const maxHistoryWork = 300_000
 
 // remember makes the journals of zones from the history of the repository, so that secondaries
 // get increments from a server that has just started. A zone that is signed has no journal
-// then: its signatures are not in the repository.
+// then: its signatures are not in the repository. But increments may begin at its serial, if it
+// is signed now as it was before, and no other text ever had that serial.
 func (w *world) remember(ctx context.Context, h historian) error {
 	steps, err := h.History(ctx, w.snapshot, maxHistory)
 	if err != nil {
 		return err
 	}
 	newer := map[string]*Zone{} // by zone, as far back as we are; nil is the end of it
+	doubt := maps.Clone(w.doubtful)
 	for zone, f := range w.files {
-		if f.epoch < 0 && !f.stale {
+		if !f.stale && (f.epoch < 0 || f.alike) {
 			newer[zone] = f.zone
+			delete(w.doubtful, zone)
 		}
 	}
 	size, work := map[string]int{}, 0
@@ -45,13 +49,21 @@ func (w *world) remember(ctx context.Context, h historian) error {
 				continue
 			}
 			if work += len(now.nodes); work > maxHistoryWork {
+				w.doubtful = doubt
 				return nil
 			}
 			before := oldZone(name, zone, text)
 			if before == nil || !dns.SerialNewer(now.Serial(), before.Serial()) {
+				if before != nil && before.Serial() == now.Serial() && !sameSet(before.Records(), now.Records()) {
+					w.forked(zone, now.Serial())
+				}
 				if before == nil || !sameSet(before.Records(), now.Records()) {
 					delete(newer, zone)
 				}
+				continue
+			}
+			if w.files[zone].epoch >= 0 {
+				delete(newer, zone)
 				continue
 			}
 			c := diff(before, now)
@@ -64,6 +76,15 @@ func (w *world) remember(ctx context.Context, h historian) error {
 		}
 	}
 	return nil
+}
+
+// forked is for a serial that two versions of a zone have had.
+func (w *world) forked(zone string, serial uint32) {
+	if j := w.journal[zone]; len(j) > 0 {
+		w.journal[zone] = j[1:]
+		return
+	}
+	w.doubt(zone, serial)
 }
 
 // oldZone reads a version of a zone, nil if it was none.

@@ -119,6 +119,12 @@ func followsUs(t *testing.T, program string, at netip.AddrPort, algorithm string
 	})
 	tapped := newTap(a)
 	primary := netip.AddrPortFrom(ours.Addr(), listenAt(t, "127.0.0.1:0", tapped, a.Key))
+	up := client(ours, dns.TCP, keyNamed(t, "personal._update.example"))
+	first := dns.NewUpdate("example")
+	first.Insert(rrs(t, "first.example. 300 TXT x")) // the serial that a zone begins to be signed with is none for an increment
+	if err := dns.Do(t.Context(), up, first); err != nil {
+		t.Fatal(err)
+	}
 	d := secondaries[program](t, primary, at, key)
 	same := func(what string) {
 		t.Helper()
@@ -145,7 +151,6 @@ func followsUs(t *testing.T, program string, at netip.AddrPort, algorithm string
 		t.Error("no whole transfer was seen")
 	}
 	whole := tapped.seen("AXFR") + tapped.seen("IXFR whole")
-	up := client(ours, dns.TCP, keyNamed(t, "personal._update.example"))
 	for i, change := range changesForPeers(t) {
 		if err := dns.Do(t.Context(), up, change); err != nil {
 			t.Fatal(i, err)

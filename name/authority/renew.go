@@ -52,6 +52,7 @@ func (a *Authority) renew(ctx context.Context, zone string) {
 	next.files, next.zones, next.journal = maps.Clone(w.files), maps.Clone(w.zones), maps.Clone(w.journal)
 	next.serve(zone, &fresh, w)
 	next.journal[zone] = nil
+	next.doubt(zone, fresh.zone.Serial())
 	a.now.Store(&next)
 }
 

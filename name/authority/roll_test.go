@@ -117,7 +117,9 @@ func TestRenewRaisesTheSerial(t *testing.T) {
 	if old := before.nodes["mx.example."].get(dns.TypeA).sigs[0].(*dns.RRSIGRecord); sig.Expiration <= old.Expiration {
 		t.Error("the signatures are the old ones")
 	}
-	if j := a.now.Load().journal["example."]; len(j) != 1 {
+	now.Add(int64(epoch / time.Second))
+	a.Renew(t.Context())
+	if j := a.now.Load().journal["example."]; len(j) != 1 { // the first serial may have been served otherwise before
 		t.Errorf("%d changes in the journal", len(j))
 	}
 }

@@ -283,7 +283,11 @@ func (s *Secondary) Exchange(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 	if isTransfer(q) {
 		return dns.NewResponse(q, dns.RcodeRefused), nil
 	}
-	m := s.live().zones.Answer(q)
+	return s.answer(q, Zones.Answer), nil
+}
+
+func (s *Secondary) answer(q *dns.Msg, how func(Zones, *dns.Msg) *dns.Msg) *dns.Msg {
+	m := how(s.live().zones, q)
 	if m.Rcode == dns.RcodeRefused {
 		for name := range s.held {
 			if dns.IsSubdomain(name, q.Question[0].Name) {
@@ -291,13 +295,16 @@ func (s *Secondary) Exchange(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 			}
 		}
 	}
-	return m, nil
+	return m
 }
 
 // Quick answers queries.
 func (s *Secondary) Quick(r *dns.Request) *dns.Msg {
 	if r.Msg.Opcode != dns.OpcodeQuery {
 		return nil
+	}
+	if r.Transport != dns.UDP && !isTransfer(r.Msg) {
+		return s.answer(r.Msg, Zones.answerFully)
 	}
 	m, err := s.Exchange(context.Background(), r.Msg)
 	if err != nil {

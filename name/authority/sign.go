@@ -3,6 +3,7 @@ package authority
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -64,15 +65,15 @@ func (s *Signing) sign(z, before *Zone, now time.Time) (signed *Zone, at int64, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if at, err = s.epochFor(z, now); err != nil {
-		return nil, 0, err
-	}
 	j := &signJob{zone: z.Name, before: before, now: now}
-	start := time.Unix(at*int64(epoch/time.Second), 0)
-	j.inception, j.expiration = uint32(start.Add(-skew).Unix()), uint32(start.Add(validity).Unix())
 	if err := j.use(keys, z.soa); err != nil {
 		return nil, 0, err
 	}
+	if at, err = s.epochFor(z, now, j.state(s.NSEC3)); err != nil {
+		return nil, 0, err
+	}
+	start := time.Unix(at*int64(epoch/time.Second), 0)
+	j.inception, j.expiration = uint32(start.Add(-skew).Unix()), uint32(start.Add(validity).Unix())
 	out := j.prepare(z)
 	if s.NSEC3 {
 		addNSEC3(out, z)
@@ -87,18 +88,33 @@ func (s *Signing) sign(z, before *Zone, now time.Time) (signed *Zone, at int64, 
 }
 
 // epochFor returns the epoch to sign for: that of now, but the last one for a serial that was
-// signed in it, as long as its signatures are good. A zone does not change behind its serial.
-func (s *Signing) epochFor(z *Zone, now time.Time) (int64, error) {
+// signed in it, as long as its signatures are good. A zone does not change behind its serial. The
+// file that keeps it tells, by the state of the keys too, whether the next process signs alike.
+func (s *Signing) epochFor(z *Zone, now time.Time, state string) (int64, error) {
 	path := s.epochFile(z.Name)
-	current := epochOf(now)
-	if text, err := os.ReadFile(path); err == nil {
+	at := epochOf(now)
+	text, err := os.ReadFile(path)
+	if err == nil {
 		var serial uint32
 		var last int64
-		if _, err := fmt.Sscanf(string(text), "%d %d", &serial, &last); err == nil && serial == z.Serial() && current-last < 2 && last <= current {
-			return last, nil
+		if _, err := fmt.Sscanf(string(text), "%d %d", &serial, &last); err == nil && serial == z.Serial() && at-last < 2 && last <= at {
+			at = last
 		}
 	}
-	return current, replaceFile(path, fmt.Appendf(nil, "%d %d\n", z.Serial(), current))
+	line := fmt.Sprintf("%d %d %s\n", z.Serial(), at, state)
+	if string(text) == line {
+		return at, nil
+	}
+	return at, replaceFile(path, []byte(line))
+}
+
+// lastSigned is what epochFor wrote last for a zone, "" for nothing.
+func (s *Signing) lastSigned(zone string) string {
+	text, err := os.ReadFile(s.epochFile(zone))
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // A signJob signs one version of a zone.
@@ -149,6 +165,19 @@ func (j *signJob) use(keys []*signingKey, soa *dns.SOARecord) error {
 		return errors.New("no key is active")
 	}
 	return nil
+}
+
+// state tells apart the ways in which one version of a zone can be signed within an epoch.
+func (j *signJob) state(nsec3 bool) string {
+	h := sha256.New()
+	fmt.Fprintln(h, nsec3)
+	for _, rr := range j.published {
+		fmt.Fprintln(h, rr)
+	}
+	for _, k := range slices.Concat(j.ksks, []signer{{}}, j.zsks) {
+		fmt.Fprintln(h, k.tag)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }
 
 // repeatable signs the same data always alike (RFC 6979), which ecdsa does without a source of

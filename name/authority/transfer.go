@@ -1,13 +1,16 @@
 package authority
 
 import (
+	"context"
 	"iter"
 
 	"stagecoach/rfc/dns"
 )
 
-// transfer answers AXFR (RFC 5936) and IXFR (RFC 1995).
-func (a *Authority) transfer(r *dns.Request, send func(*dns.Msg) error) error {
+// transfer answers AXFR (RFC 5936) and IXFR (RFC 1995). A request that was answered before gets
+// nothing, as somebody else may have sent it again; but for one over UDP from where it came the
+// first time.
+func (a *Authority) transfer(ctx context.Context, r *dns.Request, send func(*dns.Msg) error) error {
 	w := a.now.Load()
 	zone := dns.Canonical(r.Msg.Question[0].Name)
 	answer := func(rcode int) error { return send(dns.NewResponse(r.Msg, rcode)) }
@@ -20,11 +23,17 @@ func (a *Authority) transfer(r *dns.Request, send func(*dns.Msg) error) error {
 	case !a.OpenTransfers && !w.keys.allows(r.Key.Name, zone, RightTransfer):
 		return answer(dns.RcodeNotAuth)
 	}
+	if !r.Key.IsZero() {
+		if first, _ := a.replays.enter(r, a.clock()); first == nil {
+			a.Log.Warn("authority: a replayed transfer was refused", "peer", r.Peer, "key", r.Key.Name, "zone", zone)
+			return answer(dns.RcodeRefused)
+		}
+	}
 	if r.Msg.Question[0].Qtype == dns.TypeAXFR {
 		if r.Stream == nil {
 			return answer(dns.RcodeRefused)
 		}
-		return dns.SendRecords(r, whole(z), send)
+		return a.sendWhole(ctx, r, z, send)
 	}
 	have, ok := clientSerial(r.Msg)
 	switch {
@@ -36,6 +45,18 @@ func (a *Authority) transfer(r *dns.Request, send func(*dns.Msg) error) error {
 	if changes := since(w.journal[zone], have, z.Serial()); changes != nil {
 		return dns.SendRecords(r, increment(z, changes), send)
 	}
+	return a.sendWhole(ctx, r, z, send)
+}
+
+// sendWhole sends a zone when its turn has come; SERVFAIL has a client that wants too much come
+// again later.
+func (a *Authority) sendWhole(ctx context.Context, r *dns.Request, z *Zone, send func(*dns.Msg) error) error {
+	done := a.transfers.enter(ctx, a.Transfers, r, z.Name, a.clock())
+	if done == nil {
+		a.Log.Warn("authority: too many transfers", "peer", r.Peer, "key", r.Key.Name, "zone", z.Name)
+		return send(dns.NewResponse(r.Msg, dns.RcodeServerFailure))
+	}
+	defer done()
 	return dns.SendRecords(r, whole(z), send)
 }
 

@@ -23,6 +23,7 @@ type world struct {
 	files    map[string]*servedFile // by zone
 	problems []Problem
 	journal  map[string][]change // by zone, oldest first
+	doubtful map[string]uint32   // by zone, a serial under which secondaries may have another content
 	signing  *Signing            // nil: nothing is signed
 }
 
@@ -36,6 +37,7 @@ type servedFile struct {
 	epoch  int64     // of the signatures, -1 for none
 	due    time.Time // when keys change, zero for never
 	keys   time.Time // stamp of the file of keys
+	alike  bool      // signed as by the process before
 	stale  bool      // the repository has another text, which is broken
 	since  time.Time
 	steps  []change // that led here from what is in service, where nothing else did
@@ -147,6 +149,8 @@ func (n *world) load(w *world, ready *servedFile, name, zone, text string, now t
 	n.serve(zone, fresh, w)
 	if old != nil {
 		n.record(zone, diff(old.signed, fresh.signed))
+	} else {
+		n.doubt(zone, fresh.zone.Serial()) // who knows what an earlier process served
 	}
 }
 
@@ -201,9 +205,11 @@ func (f *servedFile) sign(s *Signing, old *servedFile, now time.Time) (err error
 	if old != nil {
 		before = old.signed
 	}
+	last := s.lastSigned(f.zone.Name)
 	if f.signed, f.epoch, err = s.sign(f.zone, before, now); err != nil {
 		return err
 	}
+	f.alike = last != "" && last == s.lastSigned(f.zone.Name)
 	f.keys = s.stamp(f.zone.Name)
 	f.due, err = s.due(f.zone.Name, now)
 	return err
@@ -260,6 +266,9 @@ func (n *world) serve(zone string, f *servedFile, w *world) {
 	n.files[zone] = f
 	n.zones[zone] = f.signed
 	n.journal[zone] = w.journal[zone]
+	if serial, ok := w.doubtful[zone]; ok {
+		n.doubt(zone, serial)
+	}
 }
 
 // diff returns the change from one version of a zone to another.
@@ -300,12 +309,17 @@ func (n *node) all() []dns.RR {
 }
 
 // record adds a change to the journal of a zone, and drops what is too much or no longer leads
-// here.
+// here. A serial that has stood for two contents leads nowhere: a secondary may have the other one.
 func (n *world) record(zone string, c change) {
 	if c.from.Serial == c.to.Serial {
 		if len(c.gone)+len(c.come) > 0 {
-			n.journal[zone] = nil // the serial does not tell the two apart
+			n.journal[zone] = nil
+			n.doubt(zone, c.to.Serial)
 		}
+		return
+	}
+	if serial, ok := n.doubtful[zone]; ok && serial == c.from.Serial {
+		n.journal[zone] = nil
 		return
 	}
 	j := append(slices.Clone(n.journal[zone]), c)
@@ -317,6 +331,18 @@ func (n *world) record(zone string, c change) {
 		}
 	}
 	n.journal[zone] = j
+}
+
+// doubt has no increment begin at a serial.
+func (n *world) doubt(zone string, serial uint32) {
+	if have, ok := n.doubtful[zone]; ok && have == serial {
+		return
+	}
+	n.doubtful = maps.Clone(n.doubtful) // another world may have it too
+	if n.doubtful == nil {
+		n.doubtful = map[string]uint32{}
+	}
+	n.doubtful[zone] = serial
 }
 
 // A ZoneStatus is what a zone looks like in service.
