@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"stagecoach/repo"
 	"stagecoach/rfc/dns"
 )
 
@@ -95,24 +96,50 @@ func BenchmarkSign(b *testing.B) {
 	})
 }
 
-// BenchmarkLargeZone loads 100,000 names and reports the memory that they take.
-func BenchmarkLargeZone(b *testing.B) {
+// largeText is a zone of 100,000 names.
+func largeText() string {
 	var text strings.Builder
 	text.WriteString("@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS ns\nns 60 A 192.0.2.1\n")
 	for i := range 100_000 {
 		fmt.Fprintf(&text, "host%d 60 A 192.0.2.1\n", i)
 	}
+	return text.String()
+}
+
+// BenchmarkLargeZone loads 100,000 names and reports the memory that they take.
+func BenchmarkLargeZone(b *testing.B) {
+	text := largeText()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	var z *Zone
 	for b.Loop() {
-		z = zoneOf(b, "example", text.String())
+		z = zoneOf(b, "example", text)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
 	runtime.KeepAlive(z)
+}
+
+// BenchmarkUpdateLargeZone is durable UPDATEs of a zone of 100,000 names, one after the other.
+func BenchmarkUpdateLargeZone(b *testing.B) {
+	_, at, _, _ := start(b, map[string]string{"example": largeText(), "example._keys": testFiles["example._keys"]}, func(a *Authority) {
+		r, err := repo.Open(a.Repo.(*repo.Remote).String(), repo.Options{Limits: repo.Limits{FileSize: 64 << 20, Total: 128 << 20}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		a.Repo = r
+	})
+	c := client(at, dns.TCP, keyNamed(b, "personal._update.example"))
+	for i := 0; b.Loop(); i++ {
+		m := dns.NewUpdate("example")
+		m.RemoveRRset(rrs(b, "host5000.example. 300 TXT x"))
+		m.Insert(rrs(b, fmt.Sprintf("host5000.example. 300 TXT u%d", i)))
+		if err := dns.Do(b.Context(), c, m); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkUpdates is durable UPDATEs by 32 clients at once.
