@@ -47,6 +47,14 @@ func Open(ctx context.Context, source Source, s Settings) (*Directory, error) {
 	return d, nil
 }
 
+// Keeper returns the source, to be edited with these settings; false when it only gives.
+func (d *Directory) Keeper() (Keeper, Settings, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k, ok := d.source.(Keeper)
+	return k, d.settings, ok
+}
+
 // Static returns a Directory of a Book that stays. It is for tests and tools.
 func Static(b *Book) *Directory {
 	d := &Directory{bench: newBench(), key: randomBytes(32)}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"stagecoach/mail"
@@ -166,6 +167,20 @@ func (d *Draft) Put(e *Entry) error {
 	d.write(e.File, text)
 	d.write(pendingFolder+e.File, e.pendingText())
 	d.put = append(d.put, e.File)
+	return nil
+}
+
+// Confirm takes a target of a user for confirmed. The user's own file stays as it is.
+func (d *Draft) Confirm(u *User, target mail.Address) error {
+	if !HasTarget(u.Pending, target) {
+		return nil
+	}
+	e, err := d.Entry(u)
+	if err != nil {
+		return err
+	}
+	e.Pending = slices.DeleteFunc(slices.Clone(e.Pending), func(a mail.Address) bool { return fold(a) == fold(target) })
+	d.write(pendingFolder+u.File, e.pendingText())
 	return nil
 }
 
