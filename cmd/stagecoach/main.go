@@ -36,12 +36,15 @@ type cli struct {
 	Filter filterCmd `cmd:"" group:"tools" help:"Ask the spam filter, teach it, measure it."`
 	Queue  queueCmd  `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
 	Dkim   dkimCmd   `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
+	User   userCmd   `cmd:"" group:"tools" help:"Add, change, list and remove users, in the users repository."`
 	Hash   hashCmd   `cmd:"" group:"tools" help:"Hash a password for the users repository; it is read from the terminal or standard input."`
 
 	SSHKey sshKeyCmd `cmd:"" name:"ssh-key" group:"tools" help:"Make a key for git over SSH, and print its public half."`
 
 	Zone zoneCmd `cmd:"" group:"tools" help:"Check zones, write records, ask a running name server, print DS records, install git hooks."`
 	SPF  spfCmd  `cmd:"" name:"spf" group:"tools" help:"Publish the SPF record of a domain."`
+
+	Adduser adduserCmd `cmd:"" hidden:"" help:"The form of the OCaml system: adduser -r REMOTE NAME PASSWORD -t TARGET."`
 
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -54,7 +54,7 @@ func (p *process) accounts(id identityOptions, o userOptions) (*account.Director
 	}
 	ctx, cancel := context.WithTimeout(p.front, time.Minute)
 	defer cancel()
-	d, err := account.Open(ctx, source, account.Settings{Domain: id.Domain, Postmaster: postmaster, Separator: o.Separator})
+	d, err := account.Open(ctx, source, account.Settings{Domain: id.Domain, Postmaster: postmaster, Separator: o.Separator, Trust: !o.Confirm})
 	if err != nil {
 		return nil, fmt.Errorf("users repository: %w", err)
 	}
