@@ -70,7 +70,7 @@ func (j *job) descend(above *trust, name string, p *path) (*trust, error) {
 			return nil, err
 		}
 		if f.security == Unchecked {
-			if err := j.check(f, k, above); err != nil {
+			if err := j.check(f, k, above, true); err != nil {
 				return nil, err
 			}
 			if f.security != Bogus {

@@ -137,4 +137,3 @@ func (w *world) talk(t testing.TB, a netip.Addr, c net.Conn) {
 		}
 	}
 }
-

@@ -163,8 +163,12 @@ func (a *asking) explain() string {
 	const failed = "SERVFAIL"
 	we, unbound, bind := a.said[0], a.said[1], a.said[2]
 	switch shapes := a.zone.all(); {
-	case strings.Contains(shapes, "sig=signer") && we == failed && unbound == failed && strings.Contains(bind, "denied by"):
+	case strings.Contains(shapes, "sig=signer") && we == failed && strings.Contains(bind, "ad=true") && strings.Contains(bind, "denied by"):
 		return "BIND makes a denial from the zone above (RFC 8198) where a zone signs in the name of that"
+	case strings.Contains(shapes, "sig=signer") && we == failed && strings.Contains(bind, "ad=false"):
+		return "BIND takes a zone for unsigned that signs in the name of the zone above, and has no DS there"
+	case strings.Contains(shapes, "sub.between.") && hasAny(shapes, "iterations=151", "iterations=500", "sig=baddeny") && we == unbound && strings.Contains(bind, "ad=true"):
+		return "BIND asks for no DS at names between zones; here the zone above cannot prove that there is none"
 	case strings.Contains(shapes, "ds=sha1wrong") && we == failed && bind == failed:
 		return "Unbound takes a DS by SHA-1 although there is one by SHA-256 (RFC 4509 section 3)"
 	case strings.Contains(shapes, "sig=half") && bind == failed && we == unbound:
@@ -173,4 +177,8 @@ func (a *asking) explain() string {
 		return "BIND takes a negative answer whose SOA has a wrong signature, without calling it secure"
 	}
 	return ""
+}
+
+func hasAny(s string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
 }

@@ -39,6 +39,7 @@ func (z *treeZone) all() string {
 		seen[z] = true
 		fmt.Fprintf(&b, "%s %s; ", z.apex, z.options)
 		visit(z.above)
+		visit(z.below)
 		for _, o := range z.others {
 			visit(o)
 		}
