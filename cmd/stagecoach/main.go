@@ -19,6 +19,7 @@ type cli struct {
 	Init    initCmd    `cmd:"" help:"Set a mail domain up on this machine: keys, zone, users, configuration; say what the registrar has to know."`
 	Service serviceCmd `cmd:"" help:"Install the service for systemd, and start it; print its unit."`
 	Serve   serveCmd   `cmd:"" help:"Run the service: both chains in one process, from one TOML file."`
+	Check   checkCmd   `cmd:"" help:"Look at a domain as the world sees it: what is right, what is not, why it matters, what to do."`
 
 	Submission submissionCmd `cmd:"" group:"stages" help:"One stage: take mail from our users (ports 465 and 587)."`
 	Verifier   verifierCmd   `cmd:"" group:"stages" help:"One stage: take mail from the world (port 25), verify and label it."`

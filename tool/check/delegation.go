@@ -214,11 +214,22 @@ func checkServers(_ context.Context, l *look, f *findings) {
 			f.unknown(s.String(), "no answer over TCP: %v", s.tcp)
 		}
 	}
-	if good > 0 {
-		f.ok(z.apex, "%d addresses answer over UDP and TCP, as authorities", good)
+	if good > 0 && !f.bad() {
+		f.ok(z.apex, "all addresses of name servers answer as authorities, over UDP and TCP: %s", z.addresses())
+	} else if good > 0 {
+		f.ok(z.apex, "%d of %d addresses of name servers answer", good, len(z.servers))
 	} else if len(z.servers) == 0 {
 		f.skip(z.apex, "no name server has an address; see delegation")
 	}
+}
+
+// addresses lists those of the name servers.
+func (z *zone) addresses() string {
+	var ips []netip.Addr
+	for _, s := range z.servers {
+		ips = append(ips, s.ip)
+	}
+	return join(ips)
 }
 
 func transports(udp, tcp bool) string {

@@ -159,6 +159,7 @@ func (d *door) open(ctx context.Context, l *look, port uint16, implicit bool) *t
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	t := newTalk(conn, l.env.Patience)
 	if err := d.greet(ctx, l, t, implicit); err != nil {
+		d.err, d.tlsErr = inTime(ctx, d.err), inTime(ctx, d.tlsErr)
 		stop()
 		conn.Close()
 		return nil

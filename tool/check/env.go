@@ -135,7 +135,7 @@ func (e *Env) dial(ctx context.Context, ip netip.Addr, port uint16) (net.Conn, e
 			break
 		}
 	}
-	return conn, err
+	return conn, inTime(ctx, err)
 }
 
 // tlsConfig checks nothing: whoever shakes hands looks at the certificate afterwards, to say

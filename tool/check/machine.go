@@ -88,18 +88,18 @@ func checkPermissions(_ context.Context, l *look, f *findings) {
 	}
 }
 
-// secretsIn returns the files of a state folder, two levels deep, whose names say that they
+// secretsIn returns the files of a state folder, three levels deep, whose names say that they
 // hold keys.
 func secretsIn(state string) []string {
 	var out []string
-	for _, pattern := range []string{"*", "*/*"} {
+	for _, pattern := range []string{"*", "*/*", "*/*/*"} {
 		found, err := filepath.Glob(filepath.Join(state, pattern))
 		if err != nil {
 			continue
 		}
 		for _, name := range found {
 			base := filepath.Base(name)
-			if strings.HasSuffix(base, ".key") || strings.HasPrefix(base, "dkim-") && strings.HasSuffix(base, ".pem") || strings.HasSuffix(base, "key.pem") {
+			if suffix := filepath.Ext(base); suffix == ".key" || suffix == ".keys" || strings.HasPrefix(base, "dkim-") && suffix == ".pem" || strings.HasSuffix(base, "key.pem") {
 				out = append(out, name)
 			}
 		}

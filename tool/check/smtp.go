@@ -122,7 +122,7 @@ func (l *look) lookOut(ctx context.Context) *outside {
 				}
 				all.Go(func() {
 					d := &door{host: h.name, ip: h.ips[i]}
-					d.err = l.visit(ctx, d)
+					d.err = inTime(ctx, l.visit(ctx, d))
 					mu.Lock()
 					defer mu.Unlock()
 					o.note(family(four), d)
@@ -218,8 +218,8 @@ func checkStartTLS(_ context.Context, l *look, f *findings) {
 		switch {
 		case !d.offers:
 			f.wrong(d.String(), "", "the server offers no STARTTLS")
-		case d.tlsErr != nil && isSilence(d.tlsErr):
-			f.unknown(d.String(), "TLS did not come about in time: %v", d.tlsErr)
+		case d.tlsErr != nil && mayPass(d.tlsErr):
+			f.unknown(d.String(), "TLS did not come about: %v", d.tlsErr)
 		case d.tlsErr != nil:
 			f.wrong(d.String(), "", "TLS fails: %v", d.tlsErr)
 		case tooOld(d.state):

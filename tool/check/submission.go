@@ -130,7 +130,7 @@ func (l *look) checkService(f *findings, s *service, implicit bool) {
 			f.wrong(d.String(), "", "nobody answers, though the machine does on port 25: a firewall is closed")
 		case d.err == nil:
 			f.unknown(d.String(), "it does not serve us: %d %s", d.code, d.greeting)
-		case implicit && d.state == nil && !isSilence(d.err):
+		case implicit && d.state == nil && !mayPass(d.err):
 			f.wrong(d.String(), "", "TLS fails: %v", d.err)
 		default:
 			f.unknown(d.String(), "no conversation: %v", d.err)
@@ -153,6 +153,9 @@ func (l *look) checkLogin(f *findings, d *door, implicit bool) {
 		switch {
 		case !d.offers:
 			f.wrong(d.String(), "", "the server offers no STARTTLS")
+			return
+		case d.tlsErr != nil && mayPass(d.tlsErr):
+			f.unknown(d.String(), "TLS did not come about: %v", d.tlsErr)
 			return
 		case d.tlsErr != nil:
 			f.wrong(d.String(), "", "TLS fails: %v", d.tlsErr)

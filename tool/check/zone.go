@@ -224,6 +224,7 @@ func (s *server) ask(ctx context.Context, env *Env, apex string) {
 		tcpLame = one.lame
 	})
 	all.Wait()
+	s.udp, s.tcp = inTime(ctx, s.udp), inTime(ctx, s.tcp)
 	s.lame = s.lame || tcpLame
 	s.noRoute = isNoRoute(s.udp) && isNoRoute(s.tcp)
 }
