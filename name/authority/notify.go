@@ -166,13 +166,44 @@ type listener struct {
 }
 
 // announce tells the secondaries of a zone, each until it acknowledges, until there is a newer
-// version, or until the reference too would give up.
+// version, or until the reference too would give up. Those whose addresses cannot be looked up
+// now are told when they can.
 func (a *Authority) announce(ctx context.Context, z *Zone) {
 	var wg sync.WaitGroup
-	for _, l := range a.listeners(ctx, z) {
+	listeners, unknown := a.listeners(ctx, z)
+	for _, l := range listeners {
 		wg.Go(func() { a.announceTo(ctx, z, l) })
 	}
+	for _, host := range unknown {
+		wg.Go(func() { a.announceFound(ctx, z, host) })
+	}
 	wg.Wait()
+}
+
+// announceFound tells a secondary whose address could not be looked up.
+func (a *Authority) announceFound(ctx context.Context, z *Zone, host string) {
+	for _, pause := range notifyPauses {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		w := a.now.Load()
+		if now := w.zones[z.Name]; now == nil || now.Serial() != z.Serial() {
+			return
+		}
+		ips, err := a.addressesOf(ctx, w, host)
+		if err != nil {
+			continue
+		}
+		var wg sync.WaitGroup
+		for _, ip := range ips {
+			wg.Go(func() { a.announceTo(ctx, z, listener{addr: ip}) })
+		}
+		wg.Wait()
+		return
+	}
+	a.Log.Warn("authority: a secondary has no address that can be looked up", "zone", dns.Host(z.Name), "secondary", dns.Host(host))
 }
 
 func (a *Authority) announceTo(ctx context.Context, z *Zone, l listener) {
@@ -206,10 +237,9 @@ func (a *Authority) announceTo(ctx context.Context, z *Zone, l listener) {
 }
 
 // listeners are the name servers of the zone but for its primary, and the secondaries in the
-// names of keys.
-func (a *Authority) listeners(ctx context.Context, z *Zone) []listener {
+// names of keys; unknown are those whose addresses cannot be looked up for now.
+func (a *Authority) listeners(ctx context.Context, z *Zone) (out []listener, unknown []string) {
 	w := a.now.Load()
-	var out []listener
 	for _, k := range w.keys {
 		if k.secondary.IsValid() && k.right >= RightTransfer && dns.IsSubdomain(k.zone, z.Name) {
 			out = append(out, listener{k.secondary, k.Key})
@@ -221,29 +251,35 @@ func (a *Authority) listeners(ctx context.Context, z *Zone) []listener {
 		if host == dns.Canonical(z.soa.Ns) {
 			continue
 		}
-		for _, ip := range a.addressesOf(ctx, w, host) {
+		ips, err := a.addressesOf(ctx, w, host)
+		if err != nil {
+			unknown = append(unknown, host)
+		}
+		for _, ip := range ips {
 			if !slices.ContainsFunc(out[:signed], func(l listener) bool { return l.addr == ip }) {
 				out = append(out, listener{addr: ip})
 			}
 		}
 	}
-	return out
+	return out, unknown
 }
 
-func (a *Authority) addressesOf(ctx context.Context, w *world, host string) []netip.Addr {
+// addressesOf returns the addresses of a host; an error means that they cannot be looked up for
+// now, none that there are none.
+func (a *Authority) addressesOf(ctx context.Context, w *world, host string) ([]netip.Addr, error) {
 	if z := w.zones.enclosing(host); z != nil {
 		var rrs []dns.RR
 		if n := z.nodes[host]; n != nil {
 			rrs = append(slices.Clone(n.set(dns.TypeA)), n.set(dns.TypeAAAA)...)
 		}
-		return dns.Addresses(&dns.Answer{RRs: rrs})
+		return dns.Addresses(&dns.Answer{RRs: rrs}), nil
 	}
 	if a.Resolver == nil {
-		return nil
+		return nil, nil
 	}
 	ips, err := dns.Addrs(ctx, a.Resolver, host)
-	if err != nil {
-		return nil
+	if dns.IsNegative(err) {
+		return nil, nil
 	}
-	return ips
+	return ips, err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"stagecoach/rfc/dns"
+	"stagecoach/rfc/dns/dnstest"
 )
 
 // An ear takes NOTIFYs and tells of them.
@@ -78,6 +79,23 @@ func TestNotifiesSecondaries(t *testing.T) {
 	}
 	signed.expect(t, fmt.Sprintf("one %d %s", soa.Serial, name))
 	plain.expect(t, fmt.Sprintf("one %d ", soa.Serial))
+}
+
+// A secondary whose address cannot be looked up when a zone changes is told once it can (R13).
+func TestNotifiesAfterFailureOfNames(t *testing.T) {
+	plain := &ear{heard: make(chan string, 9)}
+	port := listenAt(t, "127.0.0.3:0", plain, nil)
+	names := dnstest.Zone(t, "ns.elsewhere.example. 60 A 127.0.0.3\n")
+	var asked atomic.Int32
+	failing := dns.ExchangerFunc(func(ctx context.Context, q *dns.Msg) (*dns.Msg, error) {
+		if asked.Add(1) <= 2 {
+			return dns.NewResponse(q, dns.RcodeServerFailure), nil
+		}
+		return names.Exchange(ctx, q)
+	})
+	files := map[string]string{"one": "@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS ns\n@ 60 NS ns.elsewhere.example.\nns 60 A 127.0.0.9\n"}
+	start(t, files, func(a *Authority) { a.NotifyPort, a.Resolver = port, failing })
+	plain.expect(t, "one 7 ")
 }
 
 // A client that asks for the SOA, signed, over a connection that it keeps is told over that, as
