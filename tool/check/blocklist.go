@@ -41,7 +41,7 @@ func checkLists(ctx context.Context, l *look, f *findings) {
 	parts := make([]*findings, len(l.target.Lists))
 	var all sync.WaitGroup
 	for i, one := range l.target.Lists {
-		parts[i] = &findings{check: f.check}
+		parts[i] = &findings{check: f.check, shown: f.shown}
 		all.Go(func() { l.askList(ctx, parts[i], one, ips) })
 	}
 	all.Wait()

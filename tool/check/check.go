@@ -35,7 +35,7 @@ type Line struct {
 	Status Status `json:"status"`
 	About  string `json:"about,omitempty"` // the host, address or name concerned
 	Text   string `json:"text"`
-	Why    string `json:"why,omitempty"` // it matters; of lines that are neither ok nor skipped
+	Why    string `json:"why,omitempty"` // it matters; of lines that are wrong or a note, and where silence may have a cause
 	Fix    string `json:"fix,omitempty"` // what to do; likewise
 }
 
@@ -57,11 +57,12 @@ func IDs() []string {
 type findings struct {
 	check Check
 	lines []Line
+	shown func(id string) bool // whether the lines of a check are in the report
 }
 
 func (f *findings) add(s Status, about, fix, format string, args ...any) {
 	line := Line{ID: f.check.ID, Status: s, About: about, Text: clean(fmt.Sprintf(format, args...))}
-	if s == Note || s == Wrong || s == Unknown {
+	if s == Note || s == Wrong {
 		line.Why, line.Fix = f.check.Why, fix
 		if fix == "" {
 			line.Fix = f.check.Fix
@@ -76,8 +77,25 @@ func (f *findings) skip(about, format string, args ...any) {
 	f.add(Skipped, about, "", format, args...)
 }
 
+// rest says that nothing can be told before that is right which another check tells. Where the
+// report does not have that one, all is not right.
+func (f *findings) rest(on, about, text string) {
+	if f.shown(on) {
+		f.skip(about, "%s; see %s", text, on)
+	} else {
+		f.unknown(about, "%s; the check %s would tell", text, on)
+	}
+}
+
 func (f *findings) unknown(about, format string, args ...any) {
 	f.add(Unknown, about, "", format, args...)
+}
+
+// silent is unknown where what the check says in general may help already.
+func (f *findings) silent(about, format string, args ...any) {
+	f.unknown(about, format, args...)
+	line := &f.lines[len(f.lines)-1]
+	line.Why, line.Fix = f.check.Why, f.check.Fix
 }
 
 // note and wrong take what to do; "" is what the check says in general.

@@ -16,7 +16,7 @@ import (
 func checkDANE(ctx context.Context, l *look, f *findings) {
 	x := l.mx()
 	if len(x.hosts) == 0 {
-		f.skip("", "no MX host is known; see mx")
+		f.rest("mx", "", "no MX host is known")
 		return
 	}
 	for _, h := range x.hosts {
@@ -63,7 +63,7 @@ func (l *look) checkTLSA(f *findings, host, name string, records []*dns.TLSAReco
 		}
 	}
 	if seen == 0 {
-		f.skip(name, "no certificate was seen to compare with; see port-25-in and starttls")
+		f.rest("port-25-in", name, "no certificate was seen to compare with")
 	}
 }
 

@@ -14,6 +14,11 @@ import (
 func zoneChecks() []Check {
 	return []Check{
 		{
+			ID: "resolver", Title: "Names can be resolved from here", run: checkResolver,
+			Why: "Without it hardly anything can be told.",
+			Fix: "Open UDP and TCP port 53 outwards, or ask another resolver: --nameserver udp:IP.",
+		},
+		{
 			ID: "delegation", Title: "Delegation by the parent", run: checkDelegation,
 			Why: "Without a delegation to the right servers nobody in the world finds the domain.",
 			Fix: "At the registrar, name exactly the name servers that the zone names itself.",
@@ -51,6 +56,15 @@ func zoneChecks() []Check {
 	}
 }
 
+func checkResolver(ctx context.Context, l *look, f *findings) {
+	names, err := dns.NS(ctx, l.env.Names, ".")
+	if err != nil {
+		f.silent("", "the name servers of the root cannot be found: %v", err)
+		return
+	}
+	f.ok("", "the root has %d name servers", len(names))
+}
+
 // ready returns the zone, or nil where nothing can be told of it, and the check has said so.
 func (l *look) ready(f *findings) *zone {
 	z := l.zone()
@@ -60,7 +74,7 @@ func (l *look) ready(f *findings) *zone {
 	case z.missing && f.check.ID == "delegation":
 		f.wrong(l.target.Domain, "Register the domain, and have the registrar name its name servers.", "the domain does not exist")
 	case z.missing:
-		f.skip(l.target.Domain, "the domain does not exist; see delegation")
+		f.rest("delegation", l.target.Domain, "the domain does not exist")
 	default:
 		return z
 	}
@@ -209,9 +223,9 @@ func checkServers(_ context.Context, l *look, f *findings) {
 		case s.tcp == nil && isSilence(s.udp):
 			f.wrong(s.String(), "Open UDP port 53.", "the server answers over TCP, not over UDP")
 		case s.udp != nil:
-			f.unknown(s.String(), "no answer: %v", s.udp)
+			f.silent(s.String(), "no answer: %v", s.udp)
 		default:
-			f.unknown(s.String(), "no answer over TCP: %v", s.tcp)
+			f.silent(s.String(), "no answer over TCP: %v", s.tcp)
 		}
 	}
 	if good > 0 && !f.bad() {
@@ -219,7 +233,7 @@ func checkServers(_ context.Context, l *look, f *findings) {
 	} else if good > 0 {
 		f.ok(z.apex, "%d of %d addresses of name servers answer", good, len(z.servers))
 	} else if len(z.servers) == 0 {
-		f.skip(z.apex, "no name server has an address; see delegation")
+		f.rest("delegation", z.apex, "no name server has an address")
 	}
 }
 
@@ -254,7 +268,7 @@ func checkSOA(_ context.Context, l *look, f *findings) {
 		}
 	}
 	if newest == nil {
-		f.skip(z.apex, "no server gave its SOA; see nameservers")
+		f.rest("nameservers", z.apex, "no server gave its SOA")
 		return
 	}
 	for _, s := range z.servers {
@@ -282,7 +296,7 @@ func checkNS(_ context.Context, l *look, f *findings) {
 	}
 	own := z.own()
 	if len(own) == 0 {
-		f.skip(z.apex, "no server gave its NS records; see nameservers")
+		f.rest("nameservers", z.apex, "no server gave its NS records")
 		return
 	}
 	for _, s := range z.servers {

@@ -66,7 +66,7 @@ func checkDS(ctx context.Context, l *look, f *findings) {
 		f.unknown(z.apex, "the servers of %s did not tell the DS records: %v", dot(z.parent), z.dsErr)
 		return
 	case !told:
-		f.skip(z.apex, "no server told its keys; see nameservers")
+		f.rest("nameservers", z.apex, "no server told its keys")
 		return
 	}
 	if len(z.ds) == 0 {

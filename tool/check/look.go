@@ -146,14 +146,14 @@ func (l *look) findSending(ctx context.Context) ([]netip.Addr, error) {
 
 // errNoAddress says that nothing is known of where mail is sent from. It is no trouble of the
 // moment: the line on MX says what is wrong.
-var errNoAddress = errors.New("no address is known that mail is sent from; see mx, or name them with --address")
+var errNoAddress = errors.New("no address is known that mail is sent from")
 
 // addresses is sending for a check: nil where the check can do nothing, and has said so.
 func (l *look) addresses(f *findings) []netip.Addr {
 	ips, err := l.sending()
 	switch {
 	case errors.Is(err, errNoAddress):
-		f.skip("", "%v", err)
+		f.rest("mx", "", err.Error())
 	case err != nil:
 		f.unknown("", "the addresses that mail is sent from could not be looked up: %v", err)
 	}

@@ -41,8 +41,8 @@ func without(ids []string, id string) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(s string) bool { return s == id })
 }
 
-// judge sums the lines of other checks up. Those say Wrong and Unknown already, so that this
-// one only notes it.
+// judge sums the lines of other checks up. Where those are in the report, they say Wrong and
+// Unknown already, and this one only notes it.
 func (f *findings) judge(lines []Line) {
 	var wrong, open []string
 	for _, l := range lines {
@@ -54,9 +54,14 @@ func (f *findings) judge(lines []Line) {
 		}
 	}
 	open = slices.DeleteFunc(open, func(id string) bool { return slices.Contains(wrong, id) })
+	hidden := func(ids []string) bool { return slices.ContainsFunc(ids, func(id string) bool { return !f.shown(id) }) }
 	switch {
+	case hidden(wrong):
+		f.wrong("", "", "the rules are not kept: the checks %s would tell", strings.Join(wrong, ", "))
 	case len(wrong) > 0:
 		f.note("", "", "the rules are not kept: see %s", strings.Join(wrong, ", "))
+	case hidden(open):
+		f.unknown("", "it is not known whether the rules are kept: the checks %s would tell", strings.Join(open, ", "))
 	case len(open) > 0:
 		f.skip("", "it is not known whether the rules are kept: see %s", strings.Join(open, ", "))
 	default:

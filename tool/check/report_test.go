@@ -140,3 +140,23 @@ func TestClean(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// A check whose cause is not in the report does not pass for all right.
+func TestOnlyWithoutTheCause(t *testing.T) {
+	w := newWorld(t)
+	w.refused["192.0.2.25:25"], w.refused["[2001:db8::25]:25"] = true, true
+	w.options.Only = []string{"starttls"}
+	if r := w.run(); r.Result != Unknown {
+		t.Errorf("starttls without port-25-in: %+v", r.Lines)
+	}
+	w.options.Only = []string{"starttls", "port-25-in"}
+	if r := w.run(); r.Result != Wrong || r.Lines[len(r.Lines)-1].Status != Skipped {
+		t.Errorf("starttls with port-25-in: %+v", r.Lines)
+	}
+	w = newWorld(t)
+	w.replace("25.2.0.192.in-addr.arpa. PTR mx.stage.example.\n", "")
+	w.options.Only = []string{"gmail"}
+	if r := w.run(); r.Result != Wrong || !strings.Contains(r.Lines[0].Text, "ptr") {
+		t.Errorf("gmail without ptr: %+v", r.Lines)
+	}
+}

@@ -91,7 +91,7 @@ func (r *round) choose() {
 			r.checks = append(r.checks, c)
 			r.waiting = append(r.waiting, c.ID)
 			r.done[c.ID] = make(chan struct{})
-			r.found[c.ID] = &findings{check: c}
+			r.found[c.ID] = &findings{check: c, shown: r.options.wants}
 		}
 	}
 }

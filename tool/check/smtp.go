@@ -63,11 +63,15 @@ func checkIn(_ context.Context, l *look, f *findings) {
 		case d.code != 0 && d.err == nil:
 			f.unknown(d.String(), "it does not serve now: %d %s", d.code, d.greeting)
 		default:
-			f.unknown(d.String(), "no conversation: %v", d.err)
+			f.silent(d.String(), "no conversation: %v", d.err)
 		}
 	}
+	away := slices.ContainsFunc(doors, func(d *door) bool { return !isNoRoute(d.err) })
+	if len(doors) > 0 && !away {
+		f.unknown("", "no MX host has an address that can be reached from here")
+	}
 	if len(doors) == 0 {
-		f.skip("", "no MX host has an address; see mx")
+		f.rest("mx", "", "no MX host has an address")
 	}
 }
 
@@ -191,7 +195,7 @@ func checkOut(_ context.Context, l *look, f *findings) {
 		case o.noRoute[i]:
 			f.wrong(name, "Set the address of this machine and a default route, or take the address from the DNS.", "this machine has no way to addresses of this family, though mail is to be sent from one")
 		case o.other[i] != nil:
-			f.unknown(name, "no conversation: %v", o.other[i])
+			f.silent(name, "no conversation: %v", o.other[i])
 		default:
 			f.unknown(name, "no mail server of %s could be tried: %v", strings.Join(l.target.Receivers, ", "), o.err)
 		}
@@ -208,7 +212,7 @@ func (l *look) talked(f *findings) []*door {
 		}
 	}
 	if len(out) == 0 {
-		f.skip("", "no MX host talks to us; see port-25-in")
+		f.rest("port-25-in", "", "no MX host talks to us")
 	}
 	return out
 }
@@ -219,7 +223,7 @@ func checkStartTLS(_ context.Context, l *look, f *findings) {
 		case !d.offers:
 			f.wrong(d.String(), "", "the server offers no STARTTLS")
 		case d.tlsErr != nil && mayPass(d.tlsErr):
-			f.unknown(d.String(), "TLS did not come about: %v", d.tlsErr)
+			f.silent(d.String(), "TLS did not come about: %v", d.tlsErr)
 		case d.tlsErr != nil:
 			f.wrong(d.String(), "", "TLS fails: %v", d.tlsErr)
 		case tooOld(d.state):
@@ -233,7 +237,7 @@ func checkStartTLS(_ context.Context, l *look, f *findings) {
 func checkCertificate(_ context.Context, l *look, f *findings) {
 	for _, d := range l.talked(f) {
 		if d.state == nil {
-			f.skip(d.String(), "no TLS, no certificate; see starttls")
+			f.rest("starttls", d.String(), "no TLS, no certificate")
 		} else if l.env.judge(f, d.String(), d.state, d.host) {
 			f.ok(d.String(), "%s", l.env.validity(d.state))
 		}
@@ -250,7 +254,7 @@ func checkPostmaster(_ context.Context, l *look, f *findings) {
 		case r.code/100 == 4:
 			f.unknown(d.String(), "not now: %s", r)
 		case d.tlsErr != nil:
-			f.skip(d.String(), "the conversation ended before; see starttls")
+			f.rest("starttls", d.String(), "the conversation ended before")
 		default:
 			f.unknown(d.String(), "the conversation ended: %v", d.talkErr)
 		}
@@ -267,7 +271,7 @@ func checkRelay(_ context.Context, l *look, f *findings) {
 		case r.code/100 == 4:
 			f.unknown(d.String(), "the answer was: not now: %s", r)
 		case d.tlsErr != nil:
-			f.skip(d.String(), "the conversation ended before; see starttls")
+			f.rest("starttls", d.String(), "the conversation ended before")
 		default:
 			f.unknown(d.String(), "the conversation ended: %v", d.talkErr)
 		}

@@ -113,7 +113,7 @@ func (l *look) checkService(f *findings, s *service, implicit bool) {
 		f.unknown("", "the submission server could not be looked up: %v", s.err)
 		return
 	case len(s.doors) == 0:
-		f.skip("", "no host is known; see mx and srv")
+		f.rest("mx", "", "no host is known")
 		return
 	}
 	for _, d := range s.doors {
@@ -133,7 +133,7 @@ func (l *look) checkService(f *findings, s *service, implicit bool) {
 		case implicit && d.state == nil && !mayPass(d.err):
 			f.wrong(d.String(), "", "TLS fails: %v", d.err)
 		default:
-			f.unknown(d.String(), "no conversation: %v", d.err)
+			f.silent(d.String(), "no conversation: %v", d.err)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func (l *look) checkLogin(f *findings, d *door, implicit bool) {
 			f.wrong(d.String(), "", "the server offers no STARTTLS")
 			return
 		case d.tlsErr != nil && mayPass(d.tlsErr):
-			f.unknown(d.String(), "TLS did not come about: %v", d.tlsErr)
+			f.silent(d.String(), "TLS did not come about: %v", d.tlsErr)
 			return
 		case d.tlsErr != nil:
 			f.wrong(d.String(), "", "TLS fails: %v", d.tlsErr)

@@ -68,6 +68,7 @@ stage.example. NS ns2.other.example.
 
 const healthyNames = healthyZone + `
 . SOA a.root.example. root.example. 1 7200 900 1209600 300
+. NS a.root.example.
 example. SOA a.tld.example. root.example. 1 7200 900 1209600 300
 example. NS a.tld.example.
 a.tld.example. A 203.0.113.1
