@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ type letsencryptCmd struct {
 	DNSKey     Secret        `name:"dns-key" help:"Key that may read and write the zone: NAME:ALGORITHM:BASE64 with a label _update in its name, or @FILE with that in it." placeholder:"SECRET"`
 	DNSServer  string        `name:"dns-server" help:"Address of the zone's primary name server." placeholder:"IP"`
 	Port       int           `help:"Port of --dns-server." default:"53"`
-	Nameserver []string      `help:"Where to ask for the zone's name servers that are outside of it: udp:IP[:PORT], tcp:... or tls:... (default: this machine's resolver)." placeholder:"NS"`
+	Nameserver []string      `help:"Where to ask for the authority, and for the zone's name servers that are outside of it: udp:IP[:PORT], tcp:... or tls:... (default: this machine's resolver)." placeholder:"NS"`
 	Listen     string        `help:"Where to take signed NOTIFYs, for a primary that does not use our connection to it." placeholder:"HOST:PORT"`
 	State      string        `help:"Folder that remembers orders and failures." default:"/var/lib/stagecoach/letsencrypt" placeholder:"DIR"`
 	Status     bool          `help:"Print what is remembered there, and end."`
@@ -114,7 +113,11 @@ func (c letsencryptCmd) issuer() (*cert.Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Issuer.issuer(server, zone, ask, c.State)
+	i, err := c.Issuer.issuer(server, zone, ask, c.State)
+	if err == nil && len(c.Nameserver) == 0 { // the machine's own look-up knows its hosts file too
+		i.HTTP, err = c.Issuer.client(nil)
+	}
+	return i, err
 }
 
 // issuer reads the options. zone is that of the key for the primary.
@@ -136,7 +139,7 @@ func (o issuerOptions) issuer(server cert.Primary, zone string, ask dns.Exchange
 		i.Directory = o.Directory
 	}
 	var err error
-	if i.HTTP, err = o.client(); err != nil {
+	if i.HTTP, err = o.client(ask); err != nil {
 		return nil, err
 	}
 	i.Account = cert.Account{Email: o.Email, KeyID: o.EABKeyID, MACKey: o.EABKey.Text()}
@@ -157,19 +160,20 @@ func (o issuerOptions) accountKey(state string) (crypto.Signer, error) {
 	return cert.FileKey(filepath.Join(state, "account.key"))
 }
 
-func (o issuerOptions) client() (*http.Client, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	if o.CAFile != "" {
-		text, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("--ca-file: %w", err)
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--ca-file %s: there is no certificate in it", o.CAFile)
-		}
+// client speaks to the authority, which ask finds; nil: as the machine does.
+func (o issuerOptions) client(ask dns.Exchanger) (*http.Client, error) {
+	if o.CAFile == "" {
+		return cert.Client(ask, nil), nil
 	}
-	return &http.Client{Transport: t, Timeout: time.Minute}, nil
+	text, err := os.ReadFile(o.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("--ca-file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--ca-file %s: there is no certificate in it", o.CAFile)
+	}
+	return cert.Client(ask, roots), nil
 }
 
 // notifies takes NOTIFYs over UDP and TCP.

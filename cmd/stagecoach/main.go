@@ -30,6 +30,8 @@ type cli struct {
 
 	Letsencrypt letsencryptCmd `cmd:"" group:"stages" help:"Get certificates for the requests in a zone, by ACME over DNS."`
 
+	Certify certifyCmd `cmd:"" group:"tools" help:"Get one certificate by DNS, once, as files."`
+
 	Primary   primaryCmd   `cmd:"" group:"stages" help:"Answer for the zones of a git repository, and change them by signed updates."`
 	Secondary secondaryCmd `cmd:"" group:"stages" help:"Answer for zones that are transferred in from another server."`
 
