@@ -18,6 +18,7 @@ type initCmd struct {
 	Address     []netip.Addr `help:"Public address of this machine; may be repeated (default: those of its interfaces)." placeholder:"IP"`
 	User        string       `help:"First user: what stands before the @." placeholder:"NAME"`
 	Target      []string     `help:"Mailbox that mail to the first user goes to; may be repeated." placeholder:"ADDRESS"`
+	Confirm     bool         `help:"Ask at --target by mail before anything is forwarded there." default:"true" negatable:""`
 	SecondaryNS []string     `name:"secondary-ns" help:"A second name server elsewhere: HOST, or HOST=IP where it is in the domain; may be repeated (default: ns2 is this machine too)." placeholder:"HOST[=IP]" sep:"none"`
 	MX          string       `name:"mx" help:"Host that mail goes to; the PTR of the addresses." default:"mx" placeholder:"HOST"`
 	Submission  string       `help:"Host that users send through." default:"smtp" placeholder:"HOST"`

@@ -40,7 +40,7 @@ func (p *plan) steps() []step {
 		file := s.DKIM(kind)
 		all = append(all, p.secret(file, "signs mail (DKIM): "+kind, func() error { return ensureKey(file, kind) }))
 	}
-	return append(all,
+	all = append(all,
 		p.secret(s.Return(), "return addresses of forwarded mail (SRS)", func() error { _, err := ensureSecret(s.Return()); return err }),
 		p.folder(filepath.Dir(s.Account()), "what the certificates' authority was asked for"),
 		p.secret(s.Account(), "account at the certificates' authority (ACME)", func() error { _, err := cert.FileKey(s.Account()); return err }),
@@ -49,8 +49,11 @@ func (p *plan) steps() []step {
 		p.zoneKeys(),
 		p.zoneFiles(),
 		p.usersRepository(),
-		p.configuration(),
 	)
+	if !p.user.address.IsZero() {
+		all = append(all, p.firstUser())
+	}
+	return append(all, p.configuration())
 }
 
 var roleHelp = map[string]string{
@@ -77,9 +80,6 @@ func (p *plan) make(ctx context.Context, t *talk) (made []string, err error) {
 			made = append(made, s.path)
 		}
 		p.line(t, s, there, "made")
-	}
-	if err := p.makeUser(ctx, t, &made); err != nil {
-		return made, err
 	}
 	return made, keepOwner(p.service.State)
 }

@@ -59,6 +59,7 @@ func (p *plan) tell(t *talk, made []string, installing bool) error {
 		t.say("%s", paste.Note)
 	}
 	p.secondaries(t)
+	p.tellUser(t)
 	if !installing {
 		t.title("On this machine, to install the service and start it")
 		t.say("    %s", "stagecoach service install"+p.configFlag())

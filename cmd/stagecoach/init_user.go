@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,6 +15,9 @@ import (
 type newUser struct {
 	address mail.Address
 	targets []mail.Address
+	confirm bool // the people there are asked first
+
+	password string // once made
 }
 
 // askUser decides about the first user. Where there are users, only one of a flag is made.
@@ -29,7 +31,10 @@ func (c initCmd) askUser(ctx context.Context, t *talk, p *plan) error {
 		if len(targets) > 0 {
 			return errors.New("--target: whose? give --user as well")
 		}
-		if hasUsers(files) || t.quiet {
+		if hasUsers(files) {
+			return p.somePostmaster(files)
+		}
+		if t.quiet {
 			return nil
 		}
 		if name, targets, err = askNames(t, p.domain.Name); err != nil || name == "" {
@@ -39,7 +44,24 @@ func (c initCmd) askUser(ctx context.Context, t *talk, p *plan) error {
 	if p.user, err = parseUser(p.domain.Name, name, targets); err != nil {
 		return err
 	}
+	p.user.confirm = c.Confirm
 	p.service.Postmaster = p.user.address.String()
+	return nil
+}
+
+// somePostmaster has a user who is there already get the mail to postmaster and abuse, should the
+// configuration be written anew.
+func (p *plan) somePostmaster(files map[string][]byte) error {
+	book, err := account.Parse(files, p.settings())
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.service.Users(), err)
+	}
+	for u := range book.Users() {
+		if u.Domain == p.domain.Name && (u.Receives() || u.Waits()) {
+			p.service.Postmaster = u.Address().String()
+			return nil
+		}
+	}
 	return nil
 }
 
@@ -101,58 +123,65 @@ func (p *plan) usersRepository() step {
 	}}
 }
 
-// makeUser makes the first user, with a password that is shown once and kept nowhere.
-func (p *plan) makeUser(ctx context.Context, t *talk, made *[]string) error {
-	u := p.user
-	if u.address.IsZero() {
-		return nil
-	}
-	r, err := repo.Open(p.service.Users(), repo.Options{})
-	if err != nil {
-		return err
-	}
-	password := newPassword()
-	hash, err := account.HashPassword(password)
-	if err != nil {
-		return err
-	}
-	by := account.Author{Name: "stagecoach init", Email: "postmaster@" + p.domain.Name}
-	settings := account.Settings{Domain: p.domain.Name, Separator: "+"}
-	changed, err := account.Edit(ctx, r, settings, by, func(d *account.Draft) (string, error) {
-		if _, taken := d.Book.Holder(u.address); taken {
-			return "", nil
-		}
-		e, err := d.New(u.address)
-		if err != nil {
-			return "", err
-		}
-		e.Targets, e.Password = u.targets, hash
-		return "Add " + u.address.String(), d.Put(e)
-	})
-	if err != nil {
-		return err
-	}
-	p.line(t, step{path: u.address.String(), what: "user"}, !changed, "made")
-	if changed {
-		*made = append(*made, u.address.String())
-		t.title("The password of " + u.address.String() + ", which is shown only now:")
-		t.say("  %s", password)
-		t.say("In the mail program: outgoing server %s, port 465, TLS, user name %s.", p.domain.Submission, u.address)
-	}
-	return nil
+// settings are those by which the users are read here. The postmaster of the configuration may be
+// the very user who is to be made.
+func (p *plan) settings() account.Settings {
+	return account.Settings{Domain: p.domain.Name, Separator: "+"}
 }
 
-// newPassword has 100 bits, in groups that can be read to somebody.
-func newPassword() string {
-	const letters = "abcdefghijkmnpqrstuvwxyz23456789" // 32, none like another
-	b := make([]byte, 20)
-	rand.Read(b) //nolint:errcheck // it does not fail
-	var out strings.Builder
-	for i, c := range b {
-		if i > 0 && i%5 == 0 {
-			out.WriteByte('-')
+// firstUser makes the first user, with a password that is kept nowhere and shown at the end.
+func (p *plan) firstUser() step {
+	u := &p.user
+	return step{u.address.String(), "user", func(ctx context.Context) (bool, error) {
+		files, err := filesOf(ctx, p.service.Users())
+		if err != nil {
+			return false, err
 		}
-		out.WriteByte(letters[c%32])
+		book, err := account.Parse(files, p.settings())
+		if err != nil {
+			return false, err
+		}
+		_, there := book.Holder(u.address)
+		return there, nil
+	}, func(ctx context.Context) error {
+		r, err := repo.Open(p.service.Users(), repo.Options{})
+		if err != nil {
+			return err
+		}
+		password := passphrase()
+		kept, err := passwordOptions{Hash: "scram"}.kept(password)
+		if err != nil {
+			return err
+		}
+		_, err = account.Edit(ctx, r, p.settings(), whoIsHere(), func(d *account.Draft) (string, error) {
+			entry, err := d.New(u.address)
+			if err != nil {
+				return "", err
+			}
+			entry.Targets, entry.Password = u.targets, kept
+			if u.confirm {
+				entry.Pending = outside(d.Book, u.targets)
+			}
+			return "Add " + u.address.String(), d.Put(entry)
+		})
+		u.password = password
+		return err
+	}}
+}
+
+// tellUser shows what only the first user is to know.
+func (p *plan) tellUser(t *talk) {
+	u := p.user
+	if u.password == "" {
+		return
 	}
-	return out.String()
+	t.title("The first user")
+	if u.confirm {
+		t.say("Asked by mail as soon as the service runs, and nothing else goes there before somebody agrees:")
+		for _, a := range u.targets {
+			t.say("    %s", a)
+		}
+	}
+	t.say("The password of %s, shown this once: %s", u.address, t.paint("1", u.password))
+	t.say("It is for sending, by %s, port 465, SSL/TLS. \"stagecoach user show %s\" says what to type into which program.", p.domain.Submission, u.address.Local())
 }
