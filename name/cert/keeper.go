@@ -51,6 +51,7 @@ type Keeper struct {
 	note  note
 	alarm string
 	told  map[string]time.Time // when an alarm was last in the log
+	began time.Time            // when it was looked at first
 }
 
 // A shown is what new sessions see.
@@ -184,6 +185,9 @@ func (k *Keeper) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	k.alarm = ""
+	if k.began.IsZero() {
+		k.began = k.now()
+	}
 	defer k.warn()
 	err := k.pin(ctx)
 	for _, owner := range k.consents() { // first, since the issuer looks for them
@@ -263,6 +267,8 @@ func (k *Keeper) pickUp(s *shelf) bool {
 const (
 	shortLife = 10 * 24 * time.Hour
 	warnEvery = 24 * time.Hour
+	// The first certificate takes a moment; that it is not there yet is nothing to warn of.
+	firstMinutes = 2 * time.Minute
 )
 
 // raise sets the alarm, and tells of it when it is new or a day has gone by.
@@ -278,6 +284,8 @@ func (k *Keeper) raise(what string) {
 	k.alarm = what
 }
 
+const noneYet = "there is none yet, a self-made one is shown"
+
 // warn raises the alarm for a certificate that should have been renewed.
 func (k *Keeper) warn() {
 	s := k.current.Load()
@@ -285,8 +293,10 @@ func (k *Keeper) warn() {
 	life := s.leaf.NotAfter.Sub(s.leaf.NotBefore)
 	switch {
 	case k.alarm != "":
+	case s.selfMade && k.now().Sub(k.began) <= firstMinutes:
+		k.alarm = noneYet
 	case s.selfMade:
-		k.raise("there is none yet, a self-made one is shown")
+		k.raise(noneYet)
 	case left <= 0:
 		k.raise("it has expired and was not renewed")
 	case left < min(shortLife, life/4):
