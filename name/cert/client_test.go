@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,7 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") }),
-		ErrorLog: nil, ReadHeaderTimeout: time.Minute}
+		ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
 	go s.Serve(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*own.pair}})) //nolint:errcheck // closed below
 	t.Cleanup(func() { s.Close() })
 	port := l.Addr().String()[strings.LastIndexByte(l.Addr().String(), ':'):]

@@ -24,7 +24,8 @@ import (
 // A note is what a Keeper has to remember.
 type note struct {
 	Asked   map[string]asking    `json:"asked,omitempty"`   // by owner, the request that was written last
-	Pinned  map[string]time.Time `json:"pinned,omitempty"`  // by pin, when the key may be used
+	Pinned  map[string]time.Time `json:"pinned,omitempty"`  // by name and pin, when the key may be used
+	Held    time.Duration        `json:"held,omitempty"`    // how long caches hold pins, in nanoseconds
 	Retired map[string]time.Time `json:"retired,omitempty"` // by pin, when the record may go
 }
 
@@ -34,13 +35,22 @@ type asking struct {
 	Request string    `json:"request"`
 }
 
-func (n *note) pinned(pin string, from time.Time) {
-	if n.Pinned == nil {
-		n.Pinned = map[string]time.Time{}
+// pin notes the longest time that a cache holds records of a pin, and from when on its key may be
+// used: counted from when it was published, or seen first where a crash has kept us from noting
+// that. It reports whether anything is new.
+func (n *note) pin(at string, held time.Duration, from time.Time, fresh bool) bool {
+	_, known := n.Pinned[at]
+	if known && !fresh && held <= n.Held {
+		return false
 	}
-	if _, ok := n.Pinned[pin]; !ok {
-		n.Pinned[pin] = from
+	n.Held = max(n.Held, held)
+	if !known || fresh {
+		if n.Pinned == nil {
+			n.Pinned = map[string]time.Time{}
+		}
+		n.Pinned[at] = from
 	}
+	return true
 }
 
 func (k *Keeper) file(suffix string) string { return filepath.Join(k.Dir, k.host()+suffix) }

@@ -53,30 +53,40 @@ func (k *Keeper) pin(ctx context.Context) error {
 		if !there {
 			m.Insert([]dns.RR{pinRecord(name, pin)})
 		}
-		if len(m.Ns) == 0 {
-			continue
+		if len(m.Ns) > 0 {
+			if err := dns.Do(ctx, k.Primary, m); err != nil {
+				return fmt.Errorf("publishing the key at %s: %w", name, err)
+			}
+			k.Log.Info("certificate: TLSA records published", "name", dns.Host(name))
 		}
-		if err := dns.Do(ctx, k.Primary, m); err != nil {
-			return fmt.Errorf("publishing the key at %s: %w", name, err)
-		}
-		k.Log.Info("certificate: TLSA records published", "name", dns.Host(name))
-		if !there {
-			k.note.pinned(pin, now.Add(held+slack))
-		}
-		if err := k.saveNote(); err != nil {
-			return err
+		if k.note.pin(pinAt(name, pin), held, k.now().Add(held+slack), !there) {
+			if err := k.saveNote(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+func pinAt(name, pin string) string { return dns.Host(name) + " " + pin }
+
 // pinned returns from when on the key may be used, given what is shown now. Where that has the
-// same key, or nobody can have pinned it, that is at once.
+// same key, or nobody can have pinned it, that is at once; and so it is when what is shown has
+// expired, since most of the world does not know DANE.
 func (k *Keeper) pinned(old *shown) time.Time {
-	if len(k.Pins) == 0 || old.selfMade || string(old.leaf.RawSubjectPublicKeyInfo) == string(k.request.key) {
+	now := k.now()
+	if len(k.Pins) == 0 || old.selfMade || now.After(old.leaf.NotAfter) || string(old.leaf.RawSubjectPublicKeyInfo) == string(k.request.key) {
 		return time.Time{}
 	}
-	return k.note.Pinned[pinOf(k.request.key)]
+	var from time.Time
+	for _, name := range k.Pins {
+		at, ok := k.note.Pinned[pinAt(name, pinOf(k.request.key))]
+		if !ok { // it could not be published yet
+			at = now.Add(k.note.Held + slack)
+		}
+		from = later(from, at)
+	}
+	return from
 }
 
 // retire notes when the key of what was shown is out of every cache.
@@ -87,7 +97,7 @@ func (k *Keeper) retire(old *shown) {
 	if k.note.Retired == nil {
 		k.note.Retired = map[string]time.Time{}
 	}
-	k.note.Retired[pinOf(old.leaf.RawSubjectPublicKeyInfo)] = k.now().Add(ttl*time.Second + slack)
+	k.note.Retired[pinOf(old.leaf.RawSubjectPublicKeyInfo)] = k.now().Add(max(k.note.Held, ttl*time.Second) + slack)
 	if err := k.saveNote(); err != nil {
 		k.raise("what was done could not be kept: " + err.Error())
 	}
