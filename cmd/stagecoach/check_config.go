@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,6 +27,9 @@ func (c checkCmd) configure(t *check.Target) *config {
 	}
 	cfg, err := readConfig(file)
 	if err != nil {
+		if strings.Contains(err.Error(), fs.ErrPermission.Error()) { // of a secret: the TOML reader keeps the text alone
+			err = fmt.Errorf("%w; run the check as root, or as the user of the service: %v", fs.ErrPermission, err)
+		}
 		t.ConfigFile, t.ConfigErr = file, err
 		return nil
 	}

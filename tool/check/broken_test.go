@@ -141,6 +141,10 @@ func TestBrokenHosts(t *testing.T) {
 			w.options.Only = []string{"mx", "ptr", "spf", "certificate"}
 			w.hosts["[2001:db8::25]:25"].cert = w.hosts["10.1.2.3:25"].cert
 		}},
+		{"MX leads elsewhere", Note, []string{"mx"}, "no MX record leads to this service", func(w *world) {
+			w.replace("MX 10 mx.stage.example.", "MX 10 mx.big.example.")
+			w.options.Only = []string{"mx", "ptr", "port-25-in"}
+		}},
 		{"no PTR", "", []string{"ptr"}, "192.0.2.25: the address has no name", func(w *world) {
 			w.replace("25.2.0.192.in-addr.arpa. PTR mx.stage.example.\n", "")
 		}},

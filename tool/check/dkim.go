@@ -45,35 +45,36 @@ func (l *look) checkKey(ctx context.Context, f *findings, selector string, used 
 		f.wrong(name, "", "the record is broken: %v", err)
 		return
 	}
-	if used != nil && !holds(keys, used) {
-		f.wrong(name, "", "the key that is published is not the one that mail is signed with")
-		return
+	if len(keys) > 1 {
+		f.note(name, "Leave one.", "there are %d keys at one selector", len(keys))
 	}
 	for _, k := range keys {
-		rsa := k.Algorithm() == "rsa-sha256"
-		switch {
-		case rsa && k.Bits() < 1024:
-			f.wrong(name, "Make a key of 2048 bits.", "the key has %d bits, and counts for nothing (RFC 8301)", k.Bits())
-		case rsa && k.Bits() < 2048:
-			f.note(name, "Make a key of 2048 bits.", "the key has only %d bits", k.Bits())
-		case k.Testing:
-			f.note(name, "Take t=y out of the record.", "the record says that signatures are only a test")
-		case len(keys) > 1:
-			f.note(name, "Leave one.", "there are %d keys at one selector", len(keys))
-		case used != nil:
-			f.ok(name, "the published key is the one in use (%s)", strings.TrimSuffix(k.Algorithm(), "-sha256"))
-		default:
-			f.ok(name, "a good key is published (%s); the one in use is not known", strings.TrimSuffix(k.Algorithm(), "-sha256"))
+		if used == nil || sameKey(k, used) {
+			judgeKey(f, name, k, used != nil)
+			return
 		}
-		return
 	}
+	f.wrong(name, "", "the key that is published is not the one that mail is signed with")
 }
 
-func holds(keys []*dkim.PublicKey, used crypto.PublicKey) bool {
-	for _, k := range keys {
-		if e, ok := k.Key.(interface{ Equal(crypto.PublicKey) bool }); ok && e.Equal(used) {
-			return true
-		}
+func sameKey(k *dkim.PublicKey, used crypto.PublicKey) bool {
+	e, ok := k.Key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && e.Equal(used)
+}
+
+// judgeKey looks at one published key.
+func judgeKey(f *findings, name string, k *dkim.PublicKey, inUse bool) {
+	kind := strings.TrimSuffix(k.Algorithm(), "-sha256")
+	switch {
+	case kind == "rsa" && k.Bits() < 1024:
+		f.wrong(name, "Make a key of 2048 bits.", "the key has %d bits, and counts for nothing (RFC 8301)", k.Bits())
+	case kind == "rsa" && k.Bits() < 2048:
+		f.note(name, "Make a key of 2048 bits.", "the key has only %d bits", k.Bits())
+	case k.Testing:
+		f.note(name, "Take t=y out of the record.", "the record says that signatures are only a test")
+	case inUse:
+		f.ok(name, "the published key is the one in use (%s)", kind)
+	default:
+		f.ok(name, "a good key is published (%s); the one in use is not known", kind)
 	}
-	return false
 }

@@ -50,6 +50,9 @@ func checkMX(_ context.Context, l *look, f *findings) {
 	for _, h := range x.hosts {
 		l.checkExchanger(f, h)
 	}
+	if l.target.Here && !l.comesHere(x.hosts) {
+		f.note(l.target.Domain, "Name "+l.target.Name+" in the MX record, if mail is to come here.", "no MX record leads to this service")
+	}
 	if !f.bad() {
 		var names []string
 		for _, h := range x.hosts {
@@ -57,6 +60,14 @@ func checkMX(_ context.Context, l *look, f *findings) {
 		}
 		f.ok(l.target.Domain, "mail goes to %s", strings.Join(names, ", "))
 	}
+}
+
+// comesHere reports whether an MX host is the host of the service, or has one of its addresses.
+func (l *look) comesHere(hosts []host) bool {
+	ips, _ := l.sending() //nolint:errcheck // then the name tells
+	return slices.ContainsFunc(hosts, func(h host) bool {
+		return h.name == l.target.Name || slices.ContainsFunc(h.ips, func(ip netip.Addr) bool { return slices.Contains(ips, ip) })
+	})
 }
 
 func isAddress(name string) bool {

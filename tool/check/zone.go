@@ -154,9 +154,7 @@ func (z *zone) readReferral(r *dns.Msg) {
 	z.same = len(r.Answer) > 0
 	for _, rr := range r.Extra {
 		name := dns.Host(rr.Header().Name)
-		for _, ip := range dns.Addresses(&dns.Answer{RRs: []dns.RR{rr}}) {
-			z.glue[name] = append(z.glue[name], ip)
-		}
+		z.glue[name] = append(z.glue[name], dns.Addresses(&dns.Answer{RRs: []dns.RR{rr}})...)
 	}
 }
 
@@ -217,15 +215,11 @@ func (s *server) ask(ctx context.Context, env *Env, apex string) {
 		rrs, s.keysErr = s.answer(ctx, udp, apex, dns.TypeDNSKEY)
 		s.keys = dns.Records[*dns.DNSKEYRecord](&dns.Answer{RRs: rrs})
 	})
-	var tcpLame bool
-	all.Go(func() {
-		one := *s
-		_, s.tcp = one.answer(ctx, tcp, apex, dns.TypeSOA)
-		tcpLame = one.lame
-	})
+	var over server
+	all.Go(func() { _, s.tcp = over.answer(ctx, tcp, apex, dns.TypeSOA) })
 	all.Wait()
 	s.udp, s.tcp = inTime(ctx, s.udp), inTime(ctx, s.tcp)
-	s.lame = s.lame || tcpLame
+	s.lame = s.lame || over.lame
 	s.noRoute = isNoRoute(s.udp) && isNoRoute(s.tcp)
 }
 
