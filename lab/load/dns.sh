@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Measures our name servers beside others, on loopback, in turns: queries a second and memory.
+# Measures our name servers beside others, on loopback, in turns: queries a second, the server's
+# CPU time for one, and memory.
 #
 #   lab/load/dns.sh authority [signed] [nothing]   beside Knot and, where COREDNS names it, CoreDNS
 #   lab/load/dns.sh resolver                       beside Unbound, answers from memory
 #
 # "nothing" asks for names that do not exist. From the environment: NAMES in the zone (100000),
-# SECONDS_EACH (5), ROUNDS (3), CLIENTS (20), COREDNS=PATH. Needs dnsperf, knotd, kdig, unbound
+# SECONDS_EACH (5), ROUNDS (3), CLIENTS (20), COREDNS=PATH,
+# STAGECOACH=PATH of a program that is built. Needs dnsperf, knotd, kdig, unbound
 # and git. The servers end with the script.
 set -euo pipefail
 kind=${1:?authority or resolver}
@@ -22,7 +24,7 @@ end() {
 }
 trap end EXIT
 cd "$work"
-(cd "$root" && go build -o "$work/stagecoach" ./cmd/stagecoach)
+if [ -n "${STAGECOACH:-}" ]; then cp "$STAGECOACH" stagecoach; else (cd "$root" && go build -o "$work/stagecoach" ./cmd/stagecoach); fi
 
 # memory prints the resident set of a server in MB.
 memory() { awk '/^VmRSS/ {print int($2/1024)}' "/proc/${pid[$1]}/status"; }
@@ -47,30 +49,38 @@ start() {
 	exit 1
 }
 
-# rate NAME prints the queries a second that a server answers.
+# spent prints the CPU time of a server so far, in seconds.
+spent() { awk -v hz="$(getconf CLK_TCK)" '{print ($14+$15)/hz}' "/proc/${pid[$1]}/stat"; }
+
+# rate NAME prints the queries a second that a server answers, how many were lost, and the CPU
+# time that it took for one, in microseconds.
 rate() {
+	local from
+	from=$(spent "$1")
 	dnsperf -s 127.0.0.1 -p "${port[$1]}" -d queries -l "$seconds" -c "$clients" -q 200 "${perf[@]}" >"$1.perf" 2>&1
-	awk '/Queries per second/ {qps=$4} /Queries lost/ {lost=$3} END {printf "%d %d\n", qps, lost}' "$1.perf"
+	awk -v cpu="$(awk "BEGIN {print $(spent "$1") - $from}")" '
+		/Queries completed/ {n=$3} /Queries per second/ {qps=$4} /Queries lost/ {lost=$3}
+		END {printf "%d %d %.2f\n", qps, lost, cpu*1e6/n}' "$1.perf"
 }
 
 # race prints a line for each server: the best of all rounds, as other work on the machine only
 # ever takes away.
 race() {
-	for name in "$@"; do best[$name]=0 lost[$name]=0; done
+	for name in "$@"; do best[$name]=0 lost[$name]=0 cost[$name]=; done
 	for _ in $(seq "$rounds"); do
 		for name in "$@"; do
-			read -r qps gone < <(rate "$name")
-			((qps > best[$name])) && best[$name]=$qps
+			read -r qps gone cpu < <(rate "$name")
+			if ((qps > best[$name])); then best[$name]=$qps cost[$name]=$cpu; fi
 			lost[$name]=$((lost[$name] + gone))
 		done
 	done
-	printf '%-12s %10s %8s %12s %12s %8s\n' server queries/s ours/it "MB at first" "MB at end" lost
+	printf '%-10s %10s %8s %8s %12s %10s %6s\n' server queries/s ours/it "us each" "MB at first" "MB at end" lost
 	for name in "$@"; do
-		printf '%-12s %10d %8.2f %12d %12d %8d\n' "$name" "${best[$name]}" \
-			"$(awk "BEGIN {print ${best[ours]}/${best[$name]}}")" "${before[$name]}" "$(memory "$name")" "${lost[$name]}"
+		printf '%-10s %10d %8.2f %8.2f %12d %10d %6d\n' "$name" "${best[$name]}" "$(awk "BEGIN {print ${best[ours]}/${best[$name]}}")" \
+			"${cost[$name]}" "${before[$name]}" "$(memory "$name")" "${lost[$name]}"
 	done
 }
-declare -A best lost
+declare -A best lost cost
 perf=()
 
 zone() {

@@ -13,15 +13,39 @@ import (
 	"stagecoach/rfc/dns/dnstest"
 )
 
-// A server that listens on every address answers from the one that was asked: a client with a
-// connected socket takes no other.
+// recalling answers plain queries as a server's memory does.
+type recalling struct{ x dns.Exchanger }
+
+func (r recalling) Quick(q *dns.Request) *dns.Msg {
+	m, err := r.x.Exchange(context.Background(), q.Msg)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+func (r recalling) Serve(_ context.Context, q *dns.Request, send func(*dns.Msg) error) error {
+	return send(r.Quick(q))
+}
+
+func (r recalling) Recall(q *dns.Plain, out []byte) []byte {
+	return append(out, dns.PackPlain(r.Quick(&dns.Request{Msg: q.Query()}))...)
+}
+
+// A server that listens on every address answers from the one that was asked, at once and later:
+// a client with a connected socket takes no other.
 func TestServerAnswersFromWhereItWasAsked(t *testing.T) {
-	for _, listen := range []string{"0.0.0.0:0", "[::]:0"} {
+	world := dnstest.Zone(t, wireWorld)
+	for i, listen := range []string{"0.0.0.0:0", "[::]:0", "0.0.0.0:0", "[::]:0"} {
 		conns, err := dns.ListenUDP(t.Context(), listen, 2)
 		if err != nil {
 			t.Skip(err)
 		}
-		go (&dns.Server{Handler: dns.Serving(dnstest.Zone(t, wireWorld))}).ServePacket(t.Context(), conns...)
+		s := &dns.Server{Handler: dns.Serving(world)}
+		if i >= 2 {
+			s.Handler = recalling{world}
+		}
+		go s.ServePacket(t.Context(), conns...)
 		port := conns[0].LocalAddr().(*net.UDPAddr).Port
 		for _, host := range []string{"127.0.0.1", "127.0.0.77"} {
 			at := netip.MustParseAddrPort(fmt.Sprintf("%s:%d", host, port))

@@ -45,27 +45,34 @@ func (s *Server) ServePacket(ctx context.Context, conns ...*net.UDPConn) error {
 // (recvmmsg and sendmmsg of Linux).
 const batch = 32
 
-// A batcher is the socket of either family of addresses.
-type batcher interface {
-	ReadBatch(ms []ipv4.Message, flags int) (int, error)
-	WriteBatch(ms []ipv4.Message, flags int) (int, error)
+// oobSize is room for the control message that says where a datagram came to.
+const oobSize = 128
+
+// Datagrams are read from a socket and answered a batch at a time.
+type datagrams interface {
+	// read waits for datagrams, and returns how many came.
+	read() (int, error)
+	// get returns one of them, good until the next read, and the control message with it.
+	get(i int) (wire []byte, peer netip.AddrPort, oob []byte)
+	// answer has the next send take a response to its peer. It is not copied.
+	answer(i int, response, oob []byte)
+	// send sends. What cannot be sent is lost, as it may be on the way: the client asks again.
+	send()
 }
 
 func (s *Server) packetLoop(ctx context.Context, c *net.UDPConn, work *sync.WaitGroup) error {
 	sock := newSocket(c)
-	in := make([]ipv4.Message, batch)
-	for i := range in {
-		in[i].Buffers = [][]byte{make([]byte, maxDatagram)}
-		in[i].OOB = make([]byte, sock.oobSize)
+	box, err := newDatagrams(sock)
+	if err != nil {
+		return err
 	}
-	out := make([]ipv4.Message, 0, batch)
 	var plain Plain
 	room := make([][]byte, batch) // for what is answered from memory
 	for i := range room {
 		room[i] = make([]byte, 0, maxDatagram)
 	}
 	for failures := 0; ctx.Err() == nil; {
-		n, err := sock.ReadBatch(in, 0)
+		n, err := box.read()
 		if err != nil {
 			// ICMP errors and lack of buffers come and go; a closed socket does not.
 			if failures++; ctx.Err() == nil && (errors.Is(err, net.ErrClosed) || failures > 1000) {
@@ -74,36 +81,30 @@ func (s *Server) packetLoop(ctx context.Context, c *net.UDPConn, work *sync.Wait
 			continue
 		}
 		failures = 0
-		out = out[:0]
-		for i, m := range in[:n] {
-			addr, ok := m.Addr.(*net.UDPAddr)
-			if !ok || addr.Port == 0 {
+		for i := range n {
+			wire, peer, oob := box.get(i)
+			if peer.Port() == 0 {
 				continue
 			}
-			reply := ipv4.Message{Addr: addr, OOB: sock.from(m.OOB[:m.NN])}
-			peer, wire := peerOf(addr), m.Buffers[0][:m.N]
+			from := sock.from(oob)
 			response, known := s.recall(wire, peer.Addr(), &plain, room[i])
 			if !known {
-				response = s.packet(ctx, wire, peer, work, sock, reply)
+				response = s.packet(ctx, wire, peer, work, func(late []byte) {
+					c.WriteMsgUDPAddrPort(late, from, peer) //nolint:errcheck // as send loses
+				})
 			}
 			if response != nil {
-				reply.Buffers = [][]byte{response}
-				out = append(out, reply)
+				box.answer(i, response, from)
 			}
 		}
-		sock.send(out)
+		box.send()
 	}
 	return nil
 }
 
-func peerOf(addr *net.UDPAddr) netip.AddrPort {
-	ap := addr.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
 // packet returns the answer to a request that is quick to answer; any other is answered beside
-// the loop.
-func (s *Server) packet(ctx context.Context, wire []byte, peer netip.AddrPort, work *sync.WaitGroup, sock socket, reply ipv4.Message) []byte {
+// the loop, by send.
+func (s *Server) packet(ctx context.Context, wire []byte, peer netip.AddrPort, work *sync.WaitGroup, send func([]byte)) []byte {
 	r := &Request{Peer: peer, Transport: UDP}
 	t, refusal := s.parse(wire, r)
 	if t == nil {
@@ -126,8 +127,7 @@ func (s *Server) packet(ctx context.Context, wire []byte, peer netip.AddrPort, w
 		defer func() { <-s.pending }()
 		t.run(ctx, func(m *Msg, wire []byte) error {
 			if wire = t.judged(m, wire); wire != nil {
-				reply.Buffers = [][]byte{wire}
-				sock.send([]ipv4.Message{reply})
+				send(wire)
 			}
 			return nil
 		})
@@ -170,32 +170,26 @@ func (s *Server) allow(ip netip.Addr, k kind) verdict {
 // A socket knows whether answers must name the address that they come from: so it is where it
 // listens on every address of the machine.
 type socket struct {
-	batcher
-	oobSize int
-	six     bool
+	*net.UDPConn
+	every bool
+	six   bool
 }
 
 func newSocket(c *net.UDPConn) socket {
 	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	four, six := ipv4.NewPacketConn(c), ipv6.NewPacketConn(c)
-	switch {
-	case local.Unmap().Is4() && !local.IsUnspecified():
-		return socket{batcher: four}
-	case !local.IsUnspecified():
-		return socket{batcher: six, six: true}
-	case local.Is4():
-		four.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true) //nolint:errcheck // without, the kernel picks
-		return socket{batcher: four, oobSize: 128}
+	s := socket{UDPConn: c, every: local.IsUnspecified(), six: !local.Unmap().Is4()}
+	if s.every { // IPv4 clients come to a socket for IPv6 too, with control messages of their own
+		ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true) //nolint:errcheck // without, the kernel picks
 	}
-	// IPv4 clients come to this one too, with control messages of their own.
-	four.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true) //nolint:errcheck // without, the kernel picks
-	six.SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)  //nolint:errcheck // without, the kernel picks
-	return socket{batcher: six, oobSize: 128, six: true}
+	if s.every && s.six {
+		ipv6.NewPacketConn(c).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true) //nolint:errcheck // without, the kernel picks
+	}
+	return s
 }
 
 // from returns the control message by which an answer leaves from where the request came to.
 func (s socket) from(oob []byte) []byte {
-	if s.oobSize == 0 {
+	if !s.every {
 		return nil
 	}
 	var four ipv4.ControlMessage
@@ -207,18 +201,6 @@ func (s socket) from(oob []byte) []byte {
 		return (&ipv6.ControlMessage{Src: six.Dst, IfIndex: linkOnly(six.Dst, six.IfIndex)}).Marshal()
 	}
 	return nil
-}
-
-// send writes datagrams. What cannot be sent is lost, as it may be on the way: the client asks
-// again.
-func (s socket) send(ms []ipv4.Message) {
-	for len(ms) > 0 {
-		n, err := s.WriteBatch(ms, 0)
-		if err != nil && errors.Is(err, net.ErrClosed) {
-			return
-		}
-		ms = ms[min(max(n, 1), len(ms)):]
-	}
 }
 
 // linkOnly names the interface for link-local addresses, which say nothing without it.

@@ -1,0 +1,4 @@
+package dns
+
+// sysSendmmsg is missing in package syscall.
+const sysSendmmsg = 307

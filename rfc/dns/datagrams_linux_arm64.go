@@ -1,0 +1,5 @@
+package dns
+
+import "syscall"
+
+const sysSendmmsg = syscall.SYS_SENDMMSG
