@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/xml"
@@ -45,7 +46,10 @@ func fetch(t *testing.T, address string, pool *x509.CertPool, method, url string
 	t.Helper()
 	c := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "x.example"},
-		Dial: func(network, _ string) (net.Conn, error) { return net.Dial(network, address) },
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, address)
+		},
 	}}
 	q, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"stagecoach/account"
 	"stagecoach/mail"
@@ -30,7 +31,9 @@ func (p *process) confirmer(id identityOptions, o userOptions, accounts *account
 	if err != nil {
 		return nil, nil, fmt.Errorf("confirmations: %w", err)
 	}
-	c := &confirm.Confirmer{Accounts: accounts, Ledger: ledger, Key: key, Next: next, Send: send, Log: p.log}
+	c := &confirm.Confirmer{
+		Accounts: accounts, Ledger: ledger, Key: key, Next: next, Send: send, Poll: time.Duration(o.Poll), Log: p.log,
+	}
 	if keeper, settings, ok := accounts.Keeper(); ok {
 		c.Store = confirm.InFiles(keeper, settings, account.Author{Name: "stagecoach", Email: "postmaster@" + id.Domain})
 	}

@@ -106,7 +106,7 @@ func manyProcesses(t *testing.T, w *world) {
 	t.Helper()
 	inner := func(n int) string { return fmt.Sprintf("%s:%d", w.address, 5000+n) }
 	sign, relay, filter := inner(1), inner(2), inner(3)
-	users := []string{"--domain", w.domain, "--name", w.host, "--remote", w.path("users")}
+	users := []string{"--domain", w.domain, "--name", w.host, "--remote", w.path("users"), "--poll", "2s"}
 	cert := []string{"--certificate", w.path("chain.pem"), "--certificate-key", w.path("key.pem")}
 	args := func(command string, more ...[]string) []string {
 		all := []string{command, "--log-level", "warn"}

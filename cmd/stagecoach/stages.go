@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"stagecoach/account"
+	"stagecoach/mail"
+	"stagecoach/stage/confirm"
 )
 
 // One stage a process. Each command puts the same parts together as "serve" does, with a
@@ -52,7 +54,9 @@ func (c submissionCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.submission(c.identityOptions, c.Submit, c.Limits, c.Spool, cert, p.submitter(accounts, c.Submit, cert, next))
+		submitter := p.submitter(accounts, c.Submit, cert, next)
+		submitter.Service = confirm.Like // the relay has the key
+		return p.submission(c.identityOptions, c.Submit, c.Limits, c.Spool, cert, submitter)
 	})
 }
 
@@ -112,6 +116,7 @@ func (c verifierCmd) Run(ctx context.Context) error {
 			returns = back.Is
 		}
 		verifier := p.verifier(c.identityOptions, c.Verify, ask, accounts, returns, next)
+		verifier.Service = confirm.Like // the relay has the key
 		return p.mx(c.identityOptions, verifyTable{Listen: c.Listen, verifyOptions: c.Verify}, c.Limits, c.Spool, cert, verifier)
 	})
 }
@@ -257,15 +262,20 @@ func (c relayCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var send mail.Handler = q
 		reports := p.obs.stage("forward", false, forwarder)
 		if c.Reports != "" { // the signer hands them back to us
 			if reports, err = nextHop(c.Name, c.Reports); err != nil {
 				return err
 			}
-			forwarder.Reports = reports
+			forwarder.Reports, send = reports, reports
 		}
 		p.deliver(q, c.Queue.Spool, relay, reports)
-		return p.inner("relay", c.identityOptions, c.Inner, c.Limits, c.Queue.Spool, forwarder)
+		taking, _, err := p.confirmer(c.identityOptions, c.Users, accounts, c.Queue.Spool, send, forwarder)
+		if err != nil {
+			return err
+		}
+		return p.inner("relay", c.identityOptions, c.Inner, c.Limits, c.Queue.Spool, taking)
 	})
 }
 
