@@ -315,60 +315,6 @@ func TestPushes(t *testing.T) {
 	}
 }
 
-// Machines update while people push: all of it is there in the end.
-func TestRacingUpdatesAndPushes(t *testing.T) {
-	a, at, work, bare := start(t, testFiles)
-	const updates, pushes = 40, 8
-	var wg sync.WaitGroup
-	turn := make(chan bool, 32)
-	for i := range updates {
-		wg.Go(func() {
-			turn <- true
-			defer func() { <-turn }()
-			m := dns.NewUpdate("example")
-			m.Insert(rrs(t, fmt.Sprintf("u%d.example. 300 TXT u", i)))
-			if err := dns.Do(t.Context(), client(at, dns.TCP, keyNamed(t, "personal._update.example")), m); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for i := range pushes {
-		writeFiles(t, work, map[string]string{fmt.Sprintf("p%d", i): "@ 60 SOA ns h 7 1 1 1 60\n@ TXT p\n"})
-		git(t, work, "add", "-A")
-		git(t, work, "commit", "-qm", "by hand")
-		for n := 0; ; n++ {
-			git(t, work, "pull", "-q", "--rebase", "origin", "main")
-			cmd := exec.Command("git", "push", "-q", "origin", "main")
-			cmd.Dir = work
-			if cmd.Run() == nil {
-				break
-			}
-			if n == 500 {
-				t.Fatal("no way to push")
-			}
-		}
-	}
-	wg.Wait()
-	if err := a.Reload(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	z, _ := a.Zone("example")
-	for i := range updates {
-		if z.nodes[fmt.Sprintf("u%d.example.", i)] == nil {
-			t.Errorf("update %d is lost", i)
-		}
-	}
-	for i := range pushes {
-		if _, ok := a.Zone(fmt.Sprintf("p%d", i)); !ok {
-			t.Errorf("push %d is lost", i)
-		}
-	}
-	if n := git(t, bare, "rev-list", "--count", "main"); n != fmt.Sprint(1+updates+pushes) {
-		t.Errorf("%s commits", n)
-	}
-	git(t, bare, "fsck", "--strict")
-}
-
 func TestTransfersOut(t *testing.T) {
 	_, at, _, _ := start(t, testFiles)
 	c := client(at, dns.TCP, keyNamed(t, "second._transfer.example"))

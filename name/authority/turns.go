@@ -56,7 +56,7 @@ type transferGoal struct {
 	zone string
 }
 
-// maxGoals bounds what is remembered. Above it those are forgotten that matter least.
+// maxGoals bounds what is remembered. Above it half is forgotten.
 const maxGoals = 10_000
 
 // enter waits for a turn, and returns what ends it; nil when there is none.
@@ -109,7 +109,7 @@ func (t *turns) spend(g transferGoal, l TransferLimits, now time.Time) bool {
 
 func (t *turns) forget(now time.Time) {
 	for g, full := range t.spent {
-		if full.Before(now) || len(t.spent) > maxGoals {
+		if full.Before(now) || len(t.spent) > maxGoals/2 {
 			delete(t.spent, g)
 		}
 	}
