@@ -195,26 +195,19 @@ func (i *installer) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	running := i.command(ctx, "systemctl", "is-active", "--quiet", setup.UnitName) == nil
-	if !running {
-		if err := i.free(); err != nil {
-			return err
-		}
-		if err := (serveCmd{Config: i.unit.Config, Check: true}).Run(ctx); err != nil {
-			return fmt.Errorf("the configuration is not good yet: %w", err)
-		}
-	}
-	if err := i.hooks(); err != nil {
-		return err
-	}
 	uid, err1 := strconv.Atoi(owner.Uid)
 	gid, err2 := strconv.Atoi(owner.Gid)
-	if err := errors.Join(err1, err2, giveTree(i.unit.State, uid, gid)); err != nil {
+	if err := errors.Join(err1, err2, i.hooks(), giveTree(i.unit.State, uid, gid)); err != nil {
 		return err
 	}
-	if _, err := exec.LookPath("systemd-analyze"); err == nil {
-		if err := i.command(ctx, "systemd-analyze", "verify", "/etc/systemd/system/"+setup.UnitName); err != nil {
+	if i.command(ctx, "systemctl", "is-active", "--quiet", setup.UnitName) != nil {
+		if err := errors.Join(i.free(), i.check(ctx, uid, gid)); err != nil {
 			return err
+		}
+	}
+	if _, err := exec.LookPath("systemd-analyze"); err == nil {
+		if err := i.command(ctx, "systemd-analyze", "verify", "--man=no", "/etc/systemd/system/"+setup.UnitName); err != nil {
+			i.talk.warn("%v", err)
 		}
 	}
 	for _, args := range [][]string{{"daemon-reload"}, {"enable", "--quiet", setup.UnitName}, {"restart", setup.UnitName}} {
@@ -256,6 +249,17 @@ func (i *installer) user(ctx context.Context) (*user.User, error) {
 	return user.Lookup(setup.UnitUser)
 }
 
+// check sees, as the user of the service, whether it would start.
+func (i *installer) check(ctx context.Context, uid, gid int) error {
+	cmd := exec.CommandContext(ctx, i.unit.Program, "serve", "--check", "--config", i.unit.Config)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("the configuration is not good yet: %w\n%s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
 // command runs a program; its error has what the program printed.
 func (i *installer) command(ctx context.Context, name string, args ...string) error {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
@@ -291,6 +295,12 @@ func (i *installer) hooks() error {
 	remote := i.config.Zones.Remote
 	if info, err := os.Stat(filepath.Join(remote, "HEAD")); err != nil || !info.Mode().IsRegular() {
 		return nil // elsewhere, or a checkout
+	}
+	if text, err := os.ReadFile(filepath.Join(remote, "hooks", "post-receive")); err == nil {
+		if !bytes.Contains(text, []byte(hookMark)) {
+			i.talk.warn("%s has hooks that are not ours, and stay: \"stagecoach zone hook install\" says more.", remote)
+		}
+		return nil
 	}
 	hook := zoneHookInstallCmd{Repo: remote, Program: i.unit.Program, Primary: "127.0.0.1"}
 	if len(i.config.Zones.Listen) > 0 && !strings.HasPrefix(i.config.Zones.Listen[0], ":") {
