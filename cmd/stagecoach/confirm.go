@@ -43,15 +43,3 @@ func (p *process) confirmer(id identityOptions, o userOptions, accounts *account
 	p.behind("confirm", c.Run)
 	return p.obs.stage("confirm", false, c), c.Takes, nil
 }
-
-// either reports what one of several says.
-func either(takes ...func(mail.Address) bool) func(mail.Address) bool {
-	return func(a mail.Address) bool {
-		for _, t := range takes {
-			if t(a) {
-				return true
-			}
-		}
-		return false
-	}
-}
