@@ -126,7 +126,7 @@ func openSession(address, host string, roots *x509.CertPool) (session, *x509.Cer
 		return session{}, nil, err
 	}
 	s := session{c, bufio.NewReader(c)}
-	if err := s.say("", "220"); err == nil {
+	if err = s.say("", "220"); err == nil {
 		err = s.say("EHLO test.example", "250")
 	}
 	return s, c.ConnectionState().PeerCertificates[0], err
