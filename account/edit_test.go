@@ -202,3 +202,40 @@ func TestEditFolder(t *testing.T) {
 		}
 	}
 }
+
+// What is written is read again as the same.
+func FuzzEntry(f *testing.F) {
+	f.Add("ann", []byte(`{"targets":["a@b.example","\"x y\"@c.example"],"aliases":["i","\"a@b\"@x.example"],"separator":"","insecure":true}`), []byte("a@b.example\n"))
+	f.Add("y.example/ann", []byte(`{"catch_all":true,"disabled":true,"password":"`+hex128+`"}`), []byte("\n"))
+	f.Add(`"a b"`, []byte(`{"targets":["jürgen@bücher.example"]}`), []byte("jürgen@bücher.example"))
+	f.Fuzz(func(t *testing.T, name string, user, pending []byte) {
+		before := map[string][]byte{name: user, pendingFolder + name: pending}
+		b, err := Parse(before, editing)
+		if err != nil {
+			return
+		}
+		d := &Draft{Book: b, files: before, changed: map[string][]byte{}}
+		for u := range b.Users() {
+			e, err := d.Entry(u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Put(e); err != nil {
+				t.Fatal(err)
+			}
+			after := map[string][]byte{name: d.files[name], pendingFolder + name: e.pendingText()}
+			if text, ok := d.changed[name]; ok {
+				after[name] = text
+			}
+			b2, err := Parse(after, editing)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, after[name])
+			}
+			got := b2.users[0]
+			if diff := cmp.Diff([]any{texts(u.Targets), texts(u.Pending), texts(u.Aliases), u.CatchAll, u.Disabled, u.separator, u.Secret(), u.File},
+				[]any{texts(got.Targets), texts(got.Pending), texts(got.Aliases), got.CatchAll, got.Disabled, got.separator, got.Secret(), got.File}); diff != "" {
+				t.Fatalf("%s\n%s", diff, after[name])
+			}
+		}
+	})
+}
