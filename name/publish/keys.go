@@ -173,7 +173,7 @@ func (k *Keys) Wake() {
 // refused, and need not restart us then.
 const (
 	firstPause = time.Second
-	maxPause   = 5 * time.Minute
+	maxPause   = time.Minute
 )
 
 // Run publishes the keys and looks after them until ctx ends.
@@ -214,6 +214,7 @@ func (k *Keys) tend(ctx context.Context, name string, e *entry) {
 			return
 		case <-e.wake:
 			t.Stop()
+			failures = 0
 		case <-t.C:
 		}
 	}
