@@ -19,7 +19,7 @@ import (
 // branch is to become; the folders of the objects; the folder of the branch. Each of them syncs
 // all at once, which costs a disk hardly more than one.
 func (s *local) commit(ctx context.Context, base *Snapshot, changes []Change, l Limits) (*Snapshot, error) {
-	repository, err := git.PlainOpenWithOptions(s.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	repository, err := openRepository(s.path)
 	if errors.Is(err, git.ErrRepositoryNotExists) {
 		return s.commitFolder(ctx, base, changes, l)
 	}
@@ -59,6 +59,7 @@ func (s *local) commit(ctx context.Context, base *Snapshot, changes []Change, l 
 	if err := lock.move(g.id, files); err != nil {
 		return nil, err
 	}
+	s.packSoon(repository, filepath.Join(dir, "objects"), files)
 	follow(repository, branch, base, together(changes))
 	return g.snapshot(base, changes)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
@@ -22,7 +21,7 @@ func (r *Remote) History(ctx context.Context, s *Snapshot, n int) ([]map[string]
 	if !ok || s.objects == nil {
 		return nil, ErrNoHistory
 	}
-	repository, err := git.PlainOpenWithOptions(at.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	repository, err := openRepository(at.path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: history: %w", r.at, err)
 	}

@@ -21,10 +21,11 @@ import (
 type local struct {
 	path string
 	deflater
+	tidier
 }
 
 func (s *local) fetch(ctx context.Context, branch string, l Limits, last *Snapshot) (*Snapshot, error) {
-	repository, err := git.PlainOpenWithOptions(s.path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	repository, err := openRepository(s.path)
 	if errors.Is(err, git.ErrRepositoryNotExists) {
 		if branch != "" {
 			return nil, fmt.Errorf("a plain folder, or none: %w", ErrNoBranch)
@@ -41,7 +42,23 @@ func (s *local) fetch(ctx context.Context, branch string, l Limits, last *Snapsh
 	if last != nil && last.Version == commit.String() && last.Branch == name {
 		return last, nil
 	}
-	return readCommit(ctx, repository.Storer, name, commit, l)
+	read, err := readCommit(ctx, repository.Storer, name, commit, l)
+	for try := 0; err != nil && try < 3 && mayHaveMoved(ctx, err); try++ {
+		if repository, err = openRepository(s.path); err == nil {
+			read, err = readCommit(ctx, repository.Storer, name, commit, l)
+		}
+	}
+	return read, err
+}
+
+func openRepository(path string) (*git.Repository, error) {
+	return git.PlainOpenWithOptions(path, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+}
+
+// mayHaveMoved reports whether an object was not found that may be in another pack by now: the
+// library looks only once which packs there are.
+func mayHaveMoved(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrFileKind)
 }
 
 // refs answers what a reference points to: a commit, or the name of another reference.

@@ -12,3 +12,6 @@ import (
 func hold(f *os.File) error {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
+
+// isAlive reports whether there is a process of this number.
+func isAlive(pid int) bool { return syscall.Kill(pid, 0) != syscall.ESRCH }

@@ -14,7 +14,7 @@ import (
 )
 
 // A placing is a file on its way to its place. Until it is there it has a temporary name, one of
-// those that git clears away when they are left over.
+// those that git clears away when they are left over. It may have been written before.
 type placing struct {
 	path      string
 	temporary string
@@ -38,15 +38,13 @@ func place(files []placing, besides ...*os.File) (err error) {
 	open := besides
 	for i := range files {
 		p := &files[i]
-		folder := filepath.Dir(p.path)
-		if !slices.Contains(folders, folder) {
-			if err := makeFolder(folder); err != nil {
-				return err
-			}
+		if folder := filepath.Dir(p.path); !slices.Contains(folders, folder) {
 			folders = append(folders, folder)
 		}
-		if err := p.write(); err != nil {
-			return err
+		if p.file == nil {
+			if err := p.write(); err != nil {
+				return err
+			}
 		}
 		open = append(open, p.file)
 	}
@@ -65,7 +63,15 @@ func place(files []placing, besides ...*os.File) (err error) {
 }
 
 func (p *placing) write() (err error) {
-	if p.file, err = os.CreateTemp(filepath.Dir(p.path), p.temporary); err != nil {
+	folder := filepath.Dir(p.path)
+	err = fs.ErrNotExist
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ { // git removes folders that are empty
+		if err := makeFolder(folder); err != nil {
+			return err
+		}
+		p.file, err = os.CreateTemp(folder, p.temporary)
+	}
+	if err != nil {
 		return err
 	}
 	if err := p.file.Chmod(0o444); err != nil {
