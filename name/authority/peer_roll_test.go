@@ -206,9 +206,15 @@ func (r *rollRide) validate() {
 		kind, _ := dns.ParseType(q.kind)
 		m := dns.NewQuery(q.name, kind)
 		m.IsEdns0().SetDo()
+		secure := func(m *dns.Msg, err error) bool {
+			return err == nil && m.AuthenticatedData && (m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError)
+		}
 		got, err := c.Exchange(r.t.Context(), m)
+		for try := 0; try < 5 && !secure(got, err); try++ { // where the machine is slow; what is bogus stays so
+			got, err = c.Exchange(r.t.Context(), m)
+		}
 		r.answers++
-		if err != nil || !got.AuthenticatedData || got.Rcode != dns.RcodeSuccess && got.Rcode != dns.RcodeNameError {
+		if !secure(got, err) {
 			r.t.Errorf("%v: Unbound: %s %s: %v, %v", r.a.clock(), q.name, q.kind, got, err)
 		}
 		if i%5 != r.states%5 {
