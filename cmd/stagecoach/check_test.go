@@ -18,10 +18,10 @@ import (
 // checkIn runs "stagecoach check" as a process in a world, and returns its report and status.
 func checkIn(t *testing.T, w *world, more ...string) (*check.Report, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	args := append([]string{
-		"check", "--json", "--hints", rootOf(w), "--dns-port", itoa(int(w.DNSPort())), "--trust", "/dev/null", "--private",
+		"check", "--json", "--timeout", "150s", "--hints", rootOf(w), "--dns-port", itoa(int(w.DNSPort())), "--trust", "/dev/null", "--private",
 		"--no-ipv6", "--open", "127.in-addr.arpa", "--open", "test", "--smtp-port", itoa(int(w.SMTPPort())),
 		"--submissions-port", "4465", "--submission-port", "4587", "--ca-file", w.path("ca.pem"),
 		"--receivers", lab.BigMailDomain + "," + lab.LookoutDomain, "--clock", "none",

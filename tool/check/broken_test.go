@@ -160,6 +160,10 @@ func TestBrokenHosts(t *testing.T) {
 		{"EHLO name is elsewhere", "", []string{"ehlo"}, "ns1.stage.example: the server calls itself so at", func(w *world) {
 			each(w, ":25", func(m *mailServer) { m.name = "ns1.stage.example" })
 		}},
+		{"EHLO name of a stranger", Note, []string{"ehlo"}, "localhost: the server calls itself so", func(w *world) {
+			w.target.Name = ""
+			each(w, ":25", func(m *mailServer) { m.name = "localhost" })
+		}},
 		{"nothing on port 25", "", []string{"port-25-in"}, "mx.stage.example (192.0.2.25): nothing listens", func(w *world) { w.refused["192.0.2.25:25"] = true }},
 		{"firewall before port 25", "", []string{"port-25-in"}, "a firewall is closed", func(w *world) { w.silent["192.0.2.25:25"] = true }},
 		{"port 25 says nothing now", Unknown, []string{"port-25-in"}, "421 busy", func(w *world) { w.hosts["192.0.2.25:25"].greeting = "421 busy" }},

@@ -169,19 +169,26 @@ func checkHello(ctx context.Context, l *look, f *findings) {
 	}
 }
 
+// checkName looks at a name that the service has, or that a mail server gives itself where it
+// takes mail. Of a server that nothing is known of the latter need not be the name with which it
+// sends.
 func (l *look) checkName(ctx context.Context, f *findings, name string, from []netip.Addr) {
+	say := f.wrong
+	if l.target.Name == "" {
+		say = f.note
+	}
 	if !strings.Contains(name, ".") || !dns.IsName(name) || strings.HasSuffix(name, ".local") || strings.HasSuffix(name, ".localdomain") {
-		f.wrong(name, "", "the server calls itself so, which is no full host name (RFC 5321 section 4.1.1.1)")
+		say(name, "", "the server calls itself so, which is no full host name (RFC 5321 section 4.1.1.1)")
 		return
 	}
 	ips, err := dns.Addrs(ctx, l.env.Names, name)
 	switch missing := differ(from, ips); {
 	case dns.IsNegative(err):
-		f.wrong(name, "", "the server calls itself so, and the name has no address")
+		say(name, "", "the server calls itself so, and the name has no address")
 	case err != nil:
 		f.unknown(name, "its addresses could not be looked up: %v", err)
 	case len(missing) > 0:
-		f.wrong(name, "", "the server calls itself so at %s, which is no address of that name", join(missing))
+		say(name, "", "the server calls itself so at %s, which is no address of that name", join(missing))
 	default:
 		f.ok(name, "the name has the server's addresses")
 	}
