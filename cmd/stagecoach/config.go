@@ -18,22 +18,23 @@ type config struct {
 	identityOptions `embed:""`
 	State           string `toml:"state" help:"Folder for keys and, unless named elsewhere, the queue." default:"/var/lib/stagecoach" placeholder:"DIR"`
 
-	Users    userOptions    `toml:"users" embed:"" prefix:"users-"`
-	Zones    zonesTable     `toml:"zones" embed:"" prefix:"zones-"`
-	Resolver resolverTable  `toml:"resolver" embed:"" prefix:"resolver-"`
-	TLS      tlsOptions     `toml:"tls" embed:"" prefix:"tls-"`
-	Cert     certOptions    `toml:"cert" embed:"" prefix:"cert-"`
-	Issuer   issuerTable    `toml:"issuer" embed:"" prefix:"issuer-"`
-	Submit   submitOptions  `toml:"submit" embed:"" prefix:"submit-"`
-	Verify   verifyTable    `toml:"verify" embed:"" prefix:"verify-"`
-	Filter   spamOptions    `toml:"filter" embed:"" prefix:"filter-"`
-	Sign     signOptions    `toml:"sign" embed:"" prefix:"sign-"`
-	Forward  forwardOptions `toml:"forward" embed:"" prefix:"forward-"`
-	Queue    queueOptions   `toml:"queue" embed:"" prefix:"queue-"`
-	Relay    relayOptions   `toml:"relay" embed:"" prefix:"relay-"`
-	Limits   limitOptions   `toml:"limits" embed:"" prefix:"limits-"`
-	Log      logOptions     `toml:"log" embed:"" prefix:"log-"`
-	Metrics  string         `toml:"metrics" help:"Where to serve /metrics for Prometheus." placeholder:"HOST:PORT"`
+	Users      userOptions       `toml:"users" embed:"" prefix:"users-"`
+	Zones      zonesTable        `toml:"zones" embed:"" prefix:"zones-"`
+	Resolver   resolverTable     `toml:"resolver" embed:"" prefix:"resolver-"`
+	TLS        tlsOptions        `toml:"tls" embed:"" prefix:"tls-"`
+	Cert       certOptions       `toml:"cert" embed:"" prefix:"cert-"`
+	Issuer     issuerTable       `toml:"issuer" embed:"" prefix:"issuer-"`
+	Submit     submitOptions     `toml:"submit" embed:"" prefix:"submit-"`
+	Autoconfig autoconfigOptions `toml:"autoconfig" embed:"" prefix:"autoconfig-"`
+	Verify     verifyTable       `toml:"verify" embed:"" prefix:"verify-"`
+	Filter     spamOptions       `toml:"filter" embed:"" prefix:"filter-"`
+	Sign       signOptions       `toml:"sign" embed:"" prefix:"sign-"`
+	Forward    forwardOptions    `toml:"forward" embed:"" prefix:"forward-"`
+	Queue      queueOptions      `toml:"queue" embed:"" prefix:"queue-"`
+	Relay      relayOptions      `toml:"relay" embed:"" prefix:"relay-"`
+	Limits     limitOptions      `toml:"limits" embed:"" prefix:"limits-"`
+	Log        logOptions        `toml:"log" embed:"" prefix:"log-"`
+	Metrics    string            `toml:"metrics" help:"Where to serve /metrics for Prometheus." placeholder:"HOST:PORT"`
 }
 
 type verifyTable struct {

@@ -127,6 +127,10 @@ func (c initCmd) decide(ctx context.Context, t *talk) (*plan, error) {
 		return nil, err
 	}
 	here.serve(&p.service, p.domain)
+	if p.service.NoWeb = !p.known && here.hasWeb(p.domain); p.service.NoWeb {
+		t.warn(`a web server has port 443 here, so that this service leaves it alone. Mail programs do not find their settings then, and
+MTA-STS has no effect, unless that server hands https://autoconfig.%[1]s and https://mta-sts.%[1]s on: see [autoconfig] in the configuration.`, p.domain.Name)
+	}
 	return p, c.askUser(ctx, t, p)
 }
 

@@ -177,6 +177,21 @@ func (m machine) serve(s *setup.Service, d setup.Domain) {
 	}
 }
 
+// hasWeb reports whether somebody answers on port 443 of this machine, where no service of ours is
+// configured yet.
+func (m machine) hasWeb(d setup.Domain) bool {
+	for _, a := range append([]netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, d.Addresses...) {
+		if !slices.Contains(m.all, a) {
+			continue
+		}
+		if c, err := net.DialTimeout("tcp", netip.AddrPortFrom(a, 443).String(), time.Second); err == nil {
+			c.Close()
+			return true
+		}
+	}
+	return false
+}
+
 // presentRecords are those of a domain and its www that are in use and no matter of mail, as zone
 // text. A web site would be lost with the change of name servers else.
 func presentRecords(ctx context.Context, t *talk, d setup.Domain) []string {

@@ -275,7 +275,7 @@ func (i *installer) free() error {
 	if err != nil {
 		return err
 	}
-	addresses := slices.Concat(c.Verify.Listen, c.Submit.TLSListen, c.Submit.StartTLSListen, i.config.Zones.Listen)
+	addresses := slices.Concat(c.Verify.Listen, c.Submit.TLSListen, c.Submit.StartTLSListen, c.Autoconfig.Listen, i.config.Zones.Listen)
 	for _, address := range addresses {
 		l, err := net.Listen("tcp", address)
 		switch {

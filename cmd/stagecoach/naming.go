@@ -160,7 +160,8 @@ func (c *config) inert() (err error) {
 		}
 		*o.server, *o.key = "", Secret{}
 	}
-	c.Submit.TLSListen, c.Submit.StartTLSListen, c.Verify.Listen = nil, nil, nil
+	c.Submit.TLSListen, c.Submit.StartTLSListen, c.Verify.Listen, c.Autoconfig.Listen = nil, nil, nil, nil
+	c.Users.Confirm = false // nobody is asked
 	c.Zones.Listen, c.Zones.Control, c.Resolver.Listen, c.Resolver.ListenTLS, c.Resolver.Control = nil, "", nil, nil, ""
 	return nil
 }

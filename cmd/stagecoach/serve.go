@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"stagecoach/mail"
 )
 
 type serveCmd struct {
@@ -113,25 +115,34 @@ func serve(p *process, c *config) error {
 		return err
 	}
 	p.deliver(q, c.Queue.Spool, relay, forwarded) // a report to a user of ours goes to where the user lives
+	confirmed, confirms, err := p.confirmer(c.identityOptions, c.Users, accounts, c.State, signed, forwarded)
+	if err != nil {
+		return err
+	}
 
 	// The way out: submit → …
 	judge, err := p.spamJudge(c.identityOptions, c.Filter, filepath.Join(c.State, "lessons"), accounts)
 	if err != nil {
 		return err
 	}
-	teacher := p.teacher(accounts, judge, forwarded)
+	teacher := p.teacher(accounts, judge, confirmed)
 	submitter := p.submitter(accounts, c.Submit, cert, p.obs.stage("teach", false, teacher))
-	submitter.Service = teacher.Teaches
+	submitter.Service = func(a mail.Address) bool { return teacher.Teaches(a) || confirms(a) }
 	if err := p.submission(c.identityOptions, c.Submit, c.Limits, c.Queue.Spool, cert, submitter); err != nil {
 		return err
 	}
 	// The way in: verify → filter → …
-	labeller, err := p.filter(judge, c.Filter, forwarded)
+	labeller, err := p.filter(judge, c.Filter, confirmed)
 	if err != nil {
 		return err
 	}
 	filtered := p.obs.stage("filter", false, labeller)
 	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, naming.ask, accounts, leadsBack(back), filtered)
+	verifier.Service = confirms
+	hosted := func() []string { return accounts.Book().Domains() }
+	if err := p.autoconfig(c.identityOptions, c.Autoconfig, c.Submit, cert, hosted); err != nil {
+		return err
+	}
 	return p.mx(c.identityOptions, c.Verify, c.Limits, c.Queue.Spool, cert, verifier)
 }
 

@@ -18,6 +18,7 @@ type Service struct {
 	Listen     []netip.AddrPort // where the name server answers; none for everywhere
 	Source     []netip.Addr     // to connect from, where the machine has a choice
 	NoIPv6     bool             // the machine has IPv6, but not for mail
+	NoWeb      bool             // port 443 is somebody else's
 	Staging    bool             // certificates come from the authority's test system
 }
 
@@ -65,6 +66,11 @@ func (d Domain) Config(s Service) string {
 	w.set("email", "postmaster@"+d.Name)
 	w.table("sign")
 	w.set("dns_key", "@"+s.Key(RoleSigner))
+	w.table("autoconfig")
+	if !s.NoWeb {
+		w.set("listen", []string{":443"})
+	}
+	w.set("server", d.Submission)
 	if len(s.Source) > 0 || s.NoIPv6 {
 		w.table("relay")
 	}

@@ -85,7 +85,7 @@ func TestPlan(t *testing.T) {
 			Addresses: addrs("192.0.2.25"), MX: "post", Submission: "post", Policy: "reject", Reports: "reports@example.net",
 			NameServers: []NameServer{{Host: "post"}, {Host: "ns2", Elsewhere: true, Addresses: addrs("198.51.100.7")}, {Host: "ns.example.net", Elsewhere: true}},
 			Keep:        []string{"example.org. 300 IN A 203.0.113.80", "www.example.org.\tCNAME\texample.org."},
-		}), Service{State: `/srv/a "b"`, Staging: true, NoIPv6: true, Source: addrs("192.0.2.25")}),
+		}), Service{State: `/srv/a "b"`, Staging: true, NoWeb: true, NoIPv6: true, Source: addrs("192.0.2.25")}),
 	} {
 		file := filepath.Join("testdata", name+".txtar")
 		if *update {
