@@ -14,13 +14,14 @@ type ranges struct {
 	mu    sync.Mutex
 	zone  string
 	list  []span // by owner
+	chain chain3
 	soa   []dns.RR
 	until time.Time // of the SOA
 }
 
 type span struct {
 	owner string
-	rrs   []dns.RR // the NSEC and its signatures
+	rrs   []dns.RR // the NSEC or NSEC3 and its signatures
 	until time.Time
 }
 
@@ -30,7 +31,7 @@ const (
 	rangeCost = 600
 )
 
-// learnRanges takes the NSEC records out of an answer that was validated.
+// learnRanges takes the NSEC and NSEC3 records out of an answer that was validated.
 func (r *Resolver) learnRanges(f *found) {
 	soa, ok := find[*dns.SOARecord](f.authority)
 	if !ok {
@@ -48,24 +49,29 @@ func (r *Resolver) learnRanges(f *found) {
 				rs.soa = append(rs.soa, dns.Copy(sig))
 			}
 		}
-		if n, ok := rr.(*dns.NSECRecord); ok && signedBy(f.authority, n, zone) {
-			s := span{owner: owner(n), rrs: []dns.RR{dns.Copy(n)}, until: f.expires()}
-			for _, sig := range signaturesOf(f.authority, s.owner, dns.TypeNSEC) {
-				s.rrs = append(s.rrs, dns.Copy(sig))
+		switch n := rr.(type) {
+		case *dns.NSECRecord:
+			if s, ok := spanOf(f, n, zone); ok {
+				rs.insert(s)
 			}
-			rs.insert(s)
+		case *dns.NSEC3Record:
+			if s, ok := spanOf(f, n, zone); ok && parent(s.owner) == zone {
+				rs.chain.learn(s.rrs[0].(*dns.NSEC3Record), s)
+			}
 		}
 	}
-	r.ranges.put(zone, rs, rangeCost+spanCost*len(rs.list))
+	r.ranges.put(zone, rs, rangeCost+spanCost*(len(rs.list)+len(rs.chain.list)))
 }
 
-func signedBy(rrs []dns.RR, n *dns.NSECRecord, zone string) bool {
-	for _, sig := range signaturesOf(rrs, owner(n), dns.TypeNSEC) {
-		if dns.Canonical(sig.SignerName) == zone {
-			return true
-		}
+// spanOf copies a record of a proof that a zone has signed, with its signatures.
+func spanOf(f *found, rr dns.RR, zone string) (span, bool) {
+	s := span{owner: owner(rr), rrs: []dns.RR{dns.Copy(rr)}, until: f.expires()}
+	signed := false
+	for _, sig := range signaturesOf(f.authority, s.owner, rr.Header().Rrtype) {
+		signed = signed || dns.Canonical(sig.SignerName) == zone
+		s.rrs = append(s.rrs, dns.Copy(sig))
 	}
-	return false
+	return s, signed
 }
 
 func (rs *ranges) search(name string) (int, bool) {
@@ -112,7 +118,7 @@ func (r *Resolver) synthesize(k key, now time.Time) *found {
 	}
 	for zone := top; ; zone = parent(zone) {
 		if rs, ok := r.ranges.get(zone); ok {
-			if f := rs.synthesize(k, now); f != nil {
+			if f := rs.synthesize(r, k, now); f != nil {
 				r.count.synthesized.Add(1)
 				return f
 			}
@@ -124,38 +130,56 @@ func (r *Resolver) synthesize(k key, now time.Time) *found {
 	}
 }
 
-func (rs *ranges) synthesize(k key, now time.Time) *found {
+func (rs *ranges) synthesize(r *Resolver, k key, now time.Time) *found {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if !now.Before(rs.until) {
 		return nil
 	}
-	s, ok := rs.before(k.name, now)
-	if !ok {
+	p := &proof{j: &job{r: r}, zone: rs.zone, hashes: map[string]string{}}
+	used := rs.gather(p, k.name, now)
+	if used == nil && len(rs.chain.list) > 0 {
+		used = rs.chain.gather(p, k.name, now)
+	}
+	if used == nil {
 		return nil
 	}
-	p := &proof{zone: rs.zone}
-	used := []span{s}
-	n := s.rrs[0].(*dns.NSECRecord)
-	p.nsec = append(p.nsec, n)
-	if s.owner != k.name {
-		if !covers(n, k.name, rs.zone) {
-			return nil
-		}
-		wild, ok := rs.before(wildcardOf(encloser(n, k.name)), now)
-		if ok && wild.owner != s.owner {
-			p.nsec = append(p.nsec, wild.rrs[0].(*dns.NSECRecord))
-			used = append(used, wild)
-		}
-	}
 	f := &found{key: k, zone: rs.zone, security: Secure, made: true, stored: now, ttl: rs.until.Sub(now)}
-	if s, _, _ := p.noData(k.name, k.t); s == Secure {
+	if s, _, err := p.noData(k.name, k.t); s == Secure && err == nil {
 		f.kind = noData
-	} else if s, _, _ := p.noName(k.name); s == Secure {
+	} else if s, _, err := p.noName(k.name); s == Secure && err == nil {
 		f.kind = noName
 	} else {
 		return nil
 	}
+	rs.fill(f, used, now)
+	return f
+}
+
+// gather collects the NSEC records that may prove something of a name.
+func (rs *ranges) gather(p *proof, name string, now time.Time) (used []span) {
+	s, ok := rs.before(name, now)
+	if !ok {
+		return nil
+	}
+	n := s.rrs[0].(*dns.NSECRecord)
+	if s.owner != name && !covers(n, name, rs.zone) {
+		return nil
+	}
+	p.nsec = append(p.nsec, n)
+	used = append(used, s)
+	if s.owner == name {
+		return used
+	}
+	if wild, ok := rs.before(wildcardOf(encloser(n, name)), now); ok && wild.owner != s.owner {
+		p.nsec = append(p.nsec, wild.rrs[0].(*dns.NSECRecord))
+		used = append(used, wild)
+	}
+	return used
+}
+
+// fill puts the proof into an answer, with the time that it has left.
+func (rs *ranges) fill(f *found, used []span, now time.Time) {
 	for _, rr := range rs.soa {
 		f.authority = append(f.authority, dns.Copy(rr))
 	}
@@ -168,5 +192,4 @@ func (rs *ranges) synthesize(k key, now time.Time) *found {
 	for _, rr := range f.authority {
 		rr.Header().Ttl = seconds(f.ttl)
 	}
-	return f
 }
