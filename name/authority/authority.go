@@ -19,7 +19,10 @@ type Repository interface {
 	Commit(ctx context.Context, base *repo.Snapshot, changes ...repo.Change) (*repo.Snapshot, error)
 }
 
-var _ Repository = (*repo.Remote)(nil)
+var (
+	_ Repository = (*repo.Remote)(nil)
+	_ packer     = (*repo.Remote)(nil)
+)
 
 // An Authority is a primary name server: it answers for zones, changes them by UPDATE, and
 // hands them out. The fields are set before Load; Load comes before all else.
@@ -147,6 +150,7 @@ func (a *Authority) Run(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { a.notifyLoop(ctx) })
+	wg.Go(func() { a.packLoop(ctx) })
 	defer wg.Wait()
 	t := time.NewTicker(poll)
 	defer t.Stop()

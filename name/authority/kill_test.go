@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestChild(t *testing.T) {
 }
 
 // No UPDATE that was answered with NOERROR is lost when the server is killed, and the
-// repository is whole.
+// repository is whole. AUTHORITY_TEST_KILLS is how many times; the repository is packed in between.
 func TestKill(t *testing.T) {
 	_, _, _, bare := start(t, testFiles)
 	exe, err := os.Executable()
@@ -47,7 +48,14 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	var acked []string
-	for round := range 6 {
+	rounds := 6
+	if n, err := strconv.Atoi(os.Getenv("AUTHORITY_TEST_KILLS")); err == nil {
+		rounds = n
+	}
+	for round := range rounds {
+		if r, err := repo.Open(bare, repo.Options{}); err != nil || round%5 == 4 && r.Pack(t.Context()) != nil {
+			t.Fatal("packing failed")
+		}
 		cmd := exec.Command(exe, "-test.run=^TestChild$", "-test.v")
 		cmd.Env = append(os.Environ(), "AUTHORITY_TEST_REPOSITORY="+bare)
 		out, err := cmd.StdoutPipe()
@@ -64,7 +72,7 @@ func TestKill(t *testing.T) {
 				break
 			}
 		}
-		time.AfterFunc(time.Duration(300+60*round)*time.Millisecond, func() { cmd.Process.Kill() })
+		time.AfterFunc(time.Duration(300+60*(round%10))*time.Millisecond, func() { cmd.Process.Kill() })
 		names := make(chan string, 1000)
 		done := make(chan bool)
 		for w := range 4 {
