@@ -76,7 +76,7 @@ func (o certOptions) keeper(pins bool, host string) (*cert.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &cert.Keeper{Names: append([]string{host}, o.Names...), Zone: zone, Primary: server, Dir: o.Folder, Plain: !o.KeySeed.IsZero()}
+	k := &cert.Keeper{Names: append([]string{host}, o.Names...), Zone: zone, Primary: server, Dir: o.Folder}
 	if o.DANE && pins {
 		k.Pins = []string{"_25._tcp." + host}
 	}
