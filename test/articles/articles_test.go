@@ -102,7 +102,8 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// document returns the lines after "#:" as prose, and those between "#{" and "#}" as code.
+// document returns the lines after "#:" as prose, and those between "#{" and "#}" as code but for
+// those that end with "#-".
 func document(script string) string {
 	var b strings.Builder
 	code := false
@@ -117,7 +118,7 @@ func document(script string) string {
 		case strings.HasPrefix(line, "#}"):
 			b.WriteString("```\n\n")
 			code = false
-		case code:
+		case code && !strings.HasSuffix(line, " #-\n"):
 			b.WriteString(line)
 		}
 	}

@@ -202,6 +202,7 @@ start signer 10.0.0.4 stagecoach signer --domain=x25519.net \
 	--destination=10.0.0.1 --postmaster=hostmaster@x25519.net \
 	--private-key=@dkim.key --selector=s1
 #}
+wait_for 60 open_port 10.0.0.4 25
 wait_for 60 bash -c 'dig +short TXT s1._domainkey.x25519.net @10.0.0.3 | grep -q DKIM1'
 #{
 git -C zone pull -q
@@ -210,9 +211,11 @@ dig +short TXT s1._domainkey.x25519.net @10.0.0.3
 #}
 see "$(git -C zone log --oneline | head -n1)" '^[0-9a-f]+ 10\.0\.0\.4 changed x25519\.net$'
 see "$(dig +short TXT s1._domainkey.x25519.net @10.0.0.3)" '^"v=DKIM1; .*p='
+#: (The articles' mail has no From field; a signature over none is none by RFC 6376, so this one has.)
 #{
 stagecoach mail serve 10.0.0.1:25 -o new.eml &
-echo "Hello World!" | stagecoach mail make - |
+wait_for 20 open_port 10.0.0.1 25 #-
+echo "Hello World!" | stagecoach mail make - --from dinosaure@x25519.net |
 	stagecoach mail send --sender foo@bar -r romain@bigmail.example - 10.0.0.4
 wait $!
 cat new.eml
@@ -226,10 +229,15 @@ see "$(stagecoach mail dkim verify --nameserver tcp:10.0.0.2 new.eml)" 'x25519.n
 #: ### The users
 #:
 #: A user is a file in `users.git`: a hash of the password, and the addresses where the mail goes. The reference's form has the
-#: password on the command line and works, with a warning; this asks for it, or reads it from a pipe.
+#: password on the command line and works, with a warning; this asks for it (or takes it from
+#: a pipe), or makes a good one. `hostmaster`, to whom mail for the postmaster goes below, has to be somebody. The repository needs
+#: a first commit.
 #{
+git clone -q git@10.0.0.1:users.git users 2>/dev/null
+git -C users commit -q --allow-empty -m "The users of x25519.net"
+git -C users push -q
 echo "correct horse" | stagecoach user add dinosaure -r git@10.0.0.1:users.git#master --domain x25519.net \
-	--ssh-key @ssh.key --ssh-authenticator "$authenticator" -t romain@bigmail.example --no-confirm --password-stdin
+	--ssh-key @ssh.key --ssh-authenticator "$authenticator" -t romain@bigmail.example --no-confirm --server smtp.x25519.net -a hostmaster --ask
 #}
 
 #: ### The relay
@@ -335,6 +343,7 @@ wait_for 30 open_port 10.0.0.8 25
 #{
 rm new.eml
 stagecoach mail serve 10.0.0.1:25 -o new.eml &
+wait_for 20 open_port 10.0.0.1 25 #-
 echo "Hello World!" | stagecoach mail make - --to foo@bar --from dinosaure@x25519.net -f "Subject: Lorem Ipsum" |
 	stagecoach mail send --sender dinosaure@x25519.net -r foo@bar - 10.0.0.8
 wait $!
