@@ -3,6 +3,12 @@
 // (RFC 1996), AXFR (RFC 5936) and IXFR (RFC 1995), with look-ups, a client, a cache and a
 // server around one interface, Exchanger.
 //
+// A Server has two ways. The long one reads a request with the wire library, has the Handler
+// answer it, and packs the response. The short one is for the shape that nearly all queries
+// have (Plain), where the Handler remembers responses as they are sent (RecallingHandler):
+// they are copied, get the ID and the spelling of the question, and what EDNS asks for. Whatever
+// is odd takes the long way, and the short way says nothing that the long one would not.
+//
 // The wire format is the work of github.com/miekg/dns, which nothing else imports: its types
 // are known to the rest of the house by the names of this package.
 package dns
