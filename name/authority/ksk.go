@@ -52,13 +52,13 @@ func (s *Signing) SeenDS(z *Zone, now time.Time) error {
 		return err
 	}
 	active := ksks(keys, now)
-	if len(active) < 2 || now.Before(active[len(active)-1].publish.Add(lead)) {
+	if len(active) < 2 || now.Before(active[len(active)-1].publish.Add(s.quick(lead))) {
 		return errors.New("there is no roll-over that could end now")
 	}
 	now = now.UTC().Truncate(time.Second)
 	for _, k := range active[:len(active)-1] {
-		k.retired = now.Add(dsTTL + slack)
-		k.removed = k.retired.Add(longestTTL(z) + slack)
+		k.retired = now.Add(s.quick(dsTTL + slack))
+		k.removed = k.retired.Add(longestTTL(z) + s.quick(slack))
 	}
 	return writeKeys(path, keys)
 }
@@ -76,10 +76,10 @@ func ksks(keys []*signingKey, now time.Time) []*signingKey {
 }
 
 // wanted returns the key whose DS the parent should have: the newest that every cache can have.
-func wanted(keys []*signingKey, now time.Time) *signingKey {
+func (s *Signing) wanted(keys []*signingKey, now time.Time) *signingKey {
 	active := ksks(keys, now)
 	for i, k := range slices.Backward(active) {
-		if i == 0 || !now.Before(k.publish.Add(lead)) {
+		if i == 0 || !now.Before(k.publish.Add(s.quick(lead))) {
 			return k
 		}
 	}
@@ -99,7 +99,7 @@ func (s *Signing) stamp(zone string) time.Time {
 func (a *Authority) watchParent(ctx context.Context, f *servedFile) {
 	keys, err := readKeys(a.Signing.keyFile(f.zone.Name))
 	active := ksks(keys, a.clock())
-	if err != nil || a.Resolver == nil || len(active) < 2 || a.clock().Before(active[len(active)-1].publish.Add(lead)) {
+	if err != nil || a.Resolver == nil || len(active) < 2 || a.clock().Before(active[len(active)-1].publish.Add(a.Signing.quick(lead))) {
 		return
 	}
 	answer, err := dns.Lookup(ctx, a.Resolver, f.zone.Name, dns.TypeDS)

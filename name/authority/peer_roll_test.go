@@ -47,6 +47,8 @@ type rollRide struct {
 	asked    string    // the DS that CDS asks for
 	askedAt  time.Time // since
 	ofParent string    // the DS that the parent has
+	ttl      string    // of it
+	caching  bool      // Unbound remembers
 }
 
 func TestRollOversValidate(t *testing.T) {
@@ -63,13 +65,21 @@ func TestRollOversValidate(t *testing.T) {
 
 func startRide(t *testing.T, s *Signing) *rollRide {
 	t.Helper()
-	r := &rollRide{t: t, now: new(atomic.Int64), signers: map[string]map[uint16]bool{"example.": {}, "kid.example.": {}}}
-	r.now.Store(time.Now().Add(-9 * 24 * time.Hour).Unix())
+	r := &rollRide{t: t, ttl: "300", now: new(atomic.Int64), signers: map[string]map[uint16]bool{"example.": {}, "kid.example.": {}}}
+	r.now.Store(time.Now().Add(-6 * 24 * time.Hour).Unix())
 	r.a, r.at, _, _ = start(t, rollFiles, func(a *Authority) {
 		a.Signing, a.Poll = s, time.Hour // this test alone renews
 		a.Now = func() time.Time { return time.Unix(r.now.Load(), 0) }
 	})
 	r.a.Resolver = client(r.at, dns.TCP, dns.Key{})
+	r.begin(s)
+	return r
+}
+
+// begin gives the parent the DS, and the validators their anchors.
+func (r *rollRide) begin(s *Signing) {
+	t := r.t
+	t.Helper()
 	r.parentTakes(r.wanted())
 	z, _ := r.a.Zone("example")
 	for _, rr := range z.nodes["example."].set(dns.TypeDNSKEY) {
@@ -86,14 +96,17 @@ func startRide(t *testing.T, s *Signing) *rollRide {
 		t.Fatal(ds, err)
 	}
 	r.unbound = freeAddress(t, "127.0.0.1")
-	runUnbound(t, r.unbound.String(), fmt.Sprintf(" module-config: \"validator iterator\"\n trust-anchor: %q\n cache-max-ttl: 0\n"+
-		" cache-max-negative-ttl: 0\n val-bogus-ttl: 0\n infra-host-ttl: 0\nstub-zone:\n name: example\n stub-addr: 127.0.0.1@%[2]d\nstub-zone:\n name: kid.example\n stub-addr: 127.0.0.1@%[2]d",
+	forget := " cache-max-ttl: 0\n cache-max-negative-ttl: 0\n"
+	if r.caching {
+		forget = ""
+	}
+	runUnbound(t, r.unbound.String(), forget+fmt.Sprintf(" module-config: \"validator iterator\"\n trust-anchor: %q\n"+
+		" val-bogus-ttl: 0\n infra-host-ttl: 0\nstub-zone:\n name: example\n stub-addr: 127.0.0.1@%[2]d\nstub-zone:\n name: kid.example\n stub-addr: 127.0.0.1@%[2]d",
 		ds[0], r.at.Port()))
 	eventually(t, "unbound", func() bool {
 		m, err := client(r.unbound, dns.UDP, dns.Key{}).Exchange(t.Context(), dns.NewQuery("example", dns.TypeSOA))
 		return err == nil && m.Rcode == 0
 	})
-	return r
 }
 
 // wanted is the DS that the CDS of the lower zone asks for.
@@ -111,7 +124,7 @@ func (r *rollRide) parentTakes(ds string) {
 	r.t.Helper()
 	m := dns.NewUpdate("example")
 	m.RemoveRRset(rrs(r.t, "kid.example. 0 DS "+ds))
-	m.Insert(rrs(r.t, "kid.example. 300 DS "+ds))
+	m.Insert(rrs(r.t, "kid.example. "+r.ttl+" DS "+ds))
 	if err := dns.Do(r.t.Context(), client(r.at, dns.TCP, keyNamed(r.t, "personal._update.example")), m); err != nil {
 		r.t.Fatal(err)
 	}
@@ -121,7 +134,7 @@ func (r *rollRide) parentTakes(ds string) {
 // next is when something changes: keys, signatures, or the parent's mind.
 func (r *rollRide) next() time.Time {
 	now := r.a.clock()
-	next := time.Unix((epochOf(now)+1)*int64(epoch/time.Second), 0)
+	next := time.Unix((r.a.Signing.epochOf(now)+1)*int64(epoch/time.Second), 0)
 	for _, f := range r.a.now.Load().files {
 		if !f.due.IsZero() && f.due.After(now) && f.due.Before(next) {
 			next = f.due
@@ -158,7 +171,7 @@ func (r *rollRide) run() {
 		if at.After(end) {
 			break
 		}
-		if !rolled && at.After(end.Add(-8*24*time.Hour)) {
+		if !rolled && at.After(end.Add(-6*24*time.Hour)) {
 			rolled = true
 			if err := r.a.Signing.RollKSK("kid.example", r.a.clock()); err != nil {
 				r.t.Fatal(err)
@@ -169,6 +182,12 @@ func (r *rollRide) run() {
 		r.step(at.Add(-time.Second))
 		r.step(at)
 	}
+	r.ended(first)
+}
+
+// ended sees that all has been rolled over.
+func (r *rollRide) ended(first string) {
+	r.t.Helper()
 	if r.ofParent == first || r.wanted() != r.ofParent {
 		r.t.Error("the KSK has not changed")
 	}
@@ -217,7 +236,7 @@ func (r *rollRide) validate() {
 		if !secure(got, err) {
 			r.t.Errorf("%v: Unbound: %s %s: %v, %v", r.a.clock(), q.name, q.kind, got, err)
 		}
-		if i%5 != r.states%5 {
+		if i%8 != r.states%8 {
 			continue // delv takes its time
 		}
 		r.answers++

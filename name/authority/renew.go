@@ -58,7 +58,7 @@ func (a *Authority) renew(ctx context.Context, zone string) {
 
 func (f *servedFile) isDue(a *Authority) bool {
 	now := a.clock()
-	return f.epoch != epochOf(now) || !f.keys.Equal(a.Signing.stamp(f.zone.Name)) || !f.due.IsZero() && !now.Before(f.due)
+	return f.epoch != a.Signing.epochOf(now) || !f.keys.Equal(a.Signing.stamp(f.zone.Name)) || !f.due.IsZero() && !now.Before(f.due)
 }
 
 // raise commits a new serial.

@@ -50,17 +50,17 @@ func (s *Signing) advance(keys []*signingKey, longest time.Duration, now time.Ti
 		life = defaultRoll
 	}
 	switchAt := current.active.Add(life)
-	if now.Before(switchAt.Add(-lead)) {
+	if now.Before(switchAt.Add(-s.quick(lead))) {
 		return orNil(left, changed), nil
 	}
-	if earliest := now.Add(lead); switchAt.Before(earliest) {
+	if earliest := now.Add(s.quick(lead)); switchAt.Before(earliest) {
 		switchAt = earliest
 	}
 	k, err := newSigningKey(flagsZSK, false, now, switchAt)
 	if err != nil {
 		return nil, err
 	}
-	current.retired, current.removed = switchAt, switchAt.Add(longest+slack)
+	current.retired, current.removed = switchAt, switchAt.Add(longest+s.quick(slack))
 	return append(left, k), nil
 }
 
@@ -124,7 +124,7 @@ func (s *Signing) due(zone string, now time.Time) (time.Time, error) {
 		}
 	}
 	if active := ksks(keys, now); len(active) > 1 {
-		if at := active[len(active)-1].publish.Add(lead); at.After(now) && (first.IsZero() || at.Before(first)) {
+		if at := active[len(active)-1].publish.Add(s.quick(lead)); at.After(now) && (first.IsZero() || at.Before(first)) {
 			first = at
 		}
 	}
@@ -133,7 +133,7 @@ func (s *Signing) due(zone string, now time.Time) (time.Time, error) {
 		if life <= 0 {
 			life = defaultRoll
 		}
-		if at := current.active.Add(life - lead); first.IsZero() || at.Before(first) {
+		if at := current.active.Add(life - s.quick(lead)); first.IsZero() || at.Before(first) {
 			first = at
 		}
 	}

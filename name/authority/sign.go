@@ -33,6 +33,8 @@ type Signing struct {
 	NSEC3 bool
 	// Roll is how long a ZSK signs before the next one does; 0 is 90 days.
 	Roll time.Duration
+
+	haste time.Duration // tests have everything but TTLs go faster by it
 }
 
 // Signatures are made for whole epochs and kept for validity, so that at least half of their
@@ -44,7 +46,9 @@ const (
 	skew     = time.Hour // that the clock of a validator may be behind
 )
 
-func epochOf(now time.Time) int64 { return now.Unix() / int64(epoch/time.Second) }
+func (s *Signing) epochOf(now time.Time) int64 { return now.Unix() / int64(s.quick(epoch)/time.Second) }
+
+func (s *Signing) quick(d time.Duration) time.Duration { return d / max(s.haste, 1) }
 
 func (s *Signing) signs(zone string) bool {
 	return s != nil && !slices.ContainsFunc(s.Skip, func(skip string) bool { return dns.Canonical(skip) == zone })
@@ -66,14 +70,14 @@ func (s *Signing) sign(z, before *Zone, now time.Time) (signed *Zone, at int64, 
 		return nil, 0, err
 	}
 	j := &signJob{zone: z.Name, before: before, now: now}
-	if err := j.use(keys, z.soa); err != nil {
+	if err := j.use(keys, s.wanted(keys, now), z.soa); err != nil {
 		return nil, 0, err
 	}
 	if at, err = s.epochFor(z, now, j.state(s.NSEC3)); err != nil {
 		return nil, 0, err
 	}
-	start := time.Unix(at*int64(epoch/time.Second), 0)
-	j.inception, j.expiration = uint32(start.Add(-skew).Unix()), uint32(start.Add(validity).Unix())
+	start := time.Unix(at*int64(s.quick(epoch)/time.Second), 0)
+	j.inception, j.expiration = uint32(start.Add(-s.quick(skew)).Unix()), uint32(start.Add(s.quick(validity)).Unix())
 	out := j.prepare(z)
 	if s.NSEC3 {
 		addNSEC3(out, z)
@@ -92,7 +96,7 @@ func (s *Signing) sign(z, before *Zone, now time.Time) (signed *Zone, at int64, 
 // file that keeps it tells, by the state of the keys too, whether the next process signs alike.
 func (s *Signing) epochFor(z *Zone, now time.Time, state string) (int64, error) {
 	path := s.epochFile(z.Name)
-	at := epochOf(now)
+	at := s.epochOf(now)
 	text, err := os.ReadFile(path)
 	if err == nil {
 		var serial uint32
@@ -132,8 +136,8 @@ type signer struct {
 	tag     uint16
 }
 
-// use sorts out which keys do what now.
-func (j *signJob) use(keys []*signingKey, soa *dns.SOARecord) error {
+// use sorts out which keys do what now, and asks the parent for the DS of one of them.
+func (j *signJob) use(keys []*signingKey, wanted *signingKey, soa *dns.SOARecord) error {
 	ttl := min(soa.Hdr.Ttl, 3600)
 	for _, k := range keys {
 		if !k.isPublished(j.now) {
@@ -144,7 +148,7 @@ func (j *signJob) use(keys []*signingKey, soa *dns.SOARecord) error {
 			return err
 		}
 		j.published = append(j.published, rr)
-		if k == wanted(keys, j.now) {
+		if k == wanted {
 			ds := rr.ToDS(digestSHA256)
 			if ds == nil {
 				return errors.New("a key has no DS")
@@ -304,7 +308,7 @@ func (s *Signing) DS(zone string, now time.Time) ([]string, error) {
 	}
 	var out []string
 	for _, k := range keys {
-		if k != wanted(keys, now) {
+		if k != s.wanted(keys, now) {
 			continue
 		}
 		rr, err := k.record(zone, 3600)
