@@ -27,7 +27,7 @@ func TestTree(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("TREE_ZONES"))
 	sample := err != nil
 	if sample {
-		n = 200
+		n = 100
 	}
 	tree, err := newTree(n, 4)
 	if err != nil {
