@@ -144,14 +144,23 @@ zone "." { type hint; file "hints"; };
 	return startPeer(t, at, exec.Command(program, "-4", "-g", "-n", "2", "-c", file))
 }
 
+// freePort returns an address whose port is free over UDP and TCP.
 func freePort(t testing.TB) netip.AddrPort {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.ListenPacket("udp", l.Addr().String())
+		l.Close()
+		if err == nil {
+			c.Close()
+			return netip.MustParseAddrPort(l.Addr().String())
+		}
 	}
-	defer c.Close()
-	return netip.MustParseAddrPort(c.LocalAddr().String())
+	t.Fatal("no port is free over UDP and TCP")
+	return netip.AddrPort{}
 }
 
 // startPeer runs a resolver until the test ends, and waits until it answers.

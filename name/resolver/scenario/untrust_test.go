@@ -34,7 +34,9 @@ a A 192.0.2.1
 		expect(dns.RcodeSuccess, false)
 		time.Sleep(25 * time.Minute)
 		expect(dns.RcodeSuccess, false)
+		p.world.mu.Lock()
 		p.world.zones["example.org."].options["sig"] = ""
+		p.world.mu.Unlock()
 		time.Sleep(25 * time.Minute)
 		expect(dns.RcodeSuccess, true)
 		drain(p)
