@@ -140,6 +140,9 @@ func TestSubscription(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := read()
+	for m.Opcode == dns.OpcodeNotify && m.Answer[0].(*dns.SOARecord).Serial == 7 { // a slow machine announces the first version now
+		m = read()
+	}
 	if m.Opcode != dns.OpcodeNotify || m.Response || m.IsTsig() == nil || m.Answer[0].(*dns.SOARecord).Serial != 8 {
 		t.Errorf("%v", m)
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -121,17 +120,27 @@ func TestSubscriptionToAllZones(t *testing.T) {
 		}
 	}
 	told := heard(keyNamed(t, "issuer._transfer"))
-	got := []string{told(), told(), told()}
-	slices.Sort(got)
-	if !slices.Equal(got, []string{"example 7 true", "other 7 true", "response"}) {
-		t.Errorf("%q", got)
+	got := map[string]bool{}
+	for range 9 { // some may be told twice
+		if got[told()] = true; got["example 7 true"] && got["other 7 true"] && got["response"] {
+			break
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("%v", got)
 	}
 	push(t, work, map[string]string{"third": "@ 60 SOA ns h 3 1 1 1 60\n@ 60 NS ns.other.\n"})
 	if err := a.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := told(); s != "third 3 true" {
-		t.Error(s)
+	for range 9 {
+		s := told()
+		if s == "third 3 true" {
+			break
+		}
+		if !got[s] {
+			t.Error(s)
+		}
 	}
 	other := heard(keyNamed(t, "personal._update.example"))
 	if s := other(); s != "response" {
