@@ -31,6 +31,7 @@ const (
 // Config says how to lay a lab out. The zero Config is the usual one.
 type Config struct {
 	Block    netip.Prefix // a /24 all of whose addresses are this machine's; zero: one in 127.0.0.0/8, at random
+	Beyond   netip.Prefix // where mail of the lab may go besides loopback; zero: nowhere
 	SMTPPort uint16       // on all addresses; 0: a free one is picked
 	DNSPort  uint16       // on all addresses; 0: a free one is picked
 	Log      *slog.Logger // what the hosts do; nil: silence
@@ -65,6 +66,7 @@ func Start(ctx context.Context, c Config) (*Lab, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
+	n.beyond = c.Beyond
 	ca, err := NewCA()
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)

@@ -19,6 +19,7 @@ type network struct {
 	block    netip.Prefix
 	smtpPort uint16
 	dnsPort  uint16
+	beyond   netip.Prefix // where mail may go besides
 
 	mu    sync.Mutex
 	taken map[netip.Addr]bool
@@ -114,6 +115,11 @@ func (n *network) at(place int) netip.Addr {
 	b := n.block.Addr().As4()
 	b[3] = byte(place)
 	return netip.AddrFrom4(b)
+}
+
+// holds reports whether an address is one of this world: nothing else gets mail.
+func (n *network) holds(a netip.Addr) bool {
+	return a.Is4() && (a.IsLoopback() || n.beyond.IsValid() && n.beyond.Contains(a))
 }
 
 // next returns an address that nobody has yet.

@@ -129,8 +129,8 @@ func (p *Provider) carry(ctx context.Context, m *mail.Mail, domain string, o Out
 			continue
 		}
 		for _, a := range found {
-			if !a.Is4() || !a.IsLoopback() {
-				continue // nothing leaves the lab
+			if !p.lab.net.holds(a) {
+				continue
 			}
 			if failed = errors.Join(p.hop(host.Host, a, o).Carry(ctx, m)...); !unreached(failed) {
 				return failed
