@@ -29,7 +29,9 @@ func internet(folder string, words []string) error {
 	if len(words) > 0 {
 		return ask(socket, words)
 	}
-	l, err := lab.Start(ctx, lab.Config{Block: netip.MustParsePrefix("198.51.100.0/24"), SMTPPort: 25, DNSPort: 53})
+	l, err := lab.Start(ctx, lab.Config{
+		Block: netip.MustParsePrefix("198.51.100.0/24"), Beyond: netip.MustParsePrefix("0.0.0.0/0"), SMTPPort: 25, DNSPort: 53,
+	})
 	if err != nil {
 		return err
 	}

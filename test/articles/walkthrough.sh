@@ -290,6 +290,16 @@ start letsencrypt 10.0.0.6 stagecoach letsencrypt --email=romain@x25519.net --ac
 	--dns-key=@dns.key --dns-server=10.0.0.3 --state state/letsencrypt \
 	--directory "$(cat acme.url)" --ca-file acme.ca --nameserver tcp:10.0.0.2
 
+quiet() { # until the zone has not changed for two seconds
+	local before=
+	until [ "$before" = "$(git -C git/zone.git rev-parse master)" ]; do
+		before=$(git -C git/zone.git rev-parse master)
+		sleep 2
+	done
+}
+git config --global --add safe.directory '*'
+quiet
+
 #: ### Submission
 #:
 #: Its host name goes into the zone by hand first:
@@ -370,6 +380,12 @@ start verifier 10.0.0.9 stagecoach verifier --destination=10.0.0.8 --domain x255
 iptables -t nat -N SMTP
 iptables -t nat -A SMTP ! -s 10.0.0.9/32 -p tcp -m tcp --dport 25 -j DNAT --to-destination 10.0.0.9:25
 iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j SMTP
+#}
+trusted 120 x25519.net 25 -starttls smtp
+quiet # the certificate is there; its challenge goes, too
+#:
+#: The services have written to the zone since: `git pull` comes first.
+#{
 git -C zone pull -q
 printf '@\t3600\tMX\t0\tx25519.net.\n' >>zone/x25519.net
 serial=$(awk '$2 == "SOA" {print $5}' zone/x25519.net)
@@ -379,7 +395,6 @@ git -C zone push -q
 stagecoach zone notify 10.0.0.3 x25519.net --key @dns.key
 #}
 see "$(dig +short MX x25519.net @10.0.0.3)" '^0 x25519.net.$'
-trusted 120 x25519.net 25 -starttls smtp
 
 #: ### The PTR record
 #:
