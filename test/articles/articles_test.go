@@ -43,7 +43,7 @@ func TestWalkthrough(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	peer.Need(t, "ip", "iptables", "unshare", "git", "sshd", "ssh-keygen", "ssh-keyscan", "dig")
+	peer.Need(t, "ip", "iptables", "unshare", "git", "sshd", "ssh-keygen", "ssh-keyscan", "dig", "openssl")
 	folder := t.TempDir()
 	if err := os.Chmod(filepath.Dir(folder), 0o755); err != nil { // sshd's user goes through it
 		t.Fatal(err)
@@ -122,5 +122,5 @@ func document(script string) string {
 			b.WriteString(line)
 		}
 	}
-	return b.String()
+	return strings.ReplaceAll(b.String(), "\n\n\n", "\n\n")
 }
