@@ -181,7 +181,9 @@ func (p *process) signer(domain, verifier string, domains []string, o signOption
 			if err != nil {
 				return nil, err
 			}
-			p.log.Info("DKIM record to publish", "record", record)
+			if !o.publishes() {
+				p.log.Info("DKIM record to publish", "record", record)
+			}
 		}
 	}
 	return s, s.Check()
