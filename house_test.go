@@ -42,6 +42,7 @@ spam/teach       : mail spam
 stage/filter     : mail spam spam/teach rfc/authres
 stage/teach      : mail account spam spam/teach spam/mime
 stage/confirm    : mail account
+stage/hold       : mail spam/mime
 stage/forward    : mail account rfc/srs rfc/authres rfc/dsn
 stage/sign       : mail rfc/dkim rfc/arc rfc/authres
 stage/queue      : mail rfc/dsn rfc/authres
@@ -65,6 +66,7 @@ lab/load         : *
 lab/traffic      :
 cmd/stagecoach   : *
 test/articles    : *
+test/newcomer    : *
 `
 
 // testsToo are the rooms that any test may import.
