@@ -54,15 +54,15 @@ func (j *job) ask(c *cut, k key, p *path) (*said, error) {
 }
 
 // A tour is the order in which the servers of one zone are asked one question: the quickest
-// first, then those whose addresses have to be looked up, then once more those that were
-// silent.
+// first, then those whose addresses have to be looked up, then those that were silent, up to twice
+// more.
 type tour struct {
 	j      *job
 	cut    *cut
 	left   []netip.AddrPort
 	silent []netip.AddrPort
 	names  []string
-	again  bool
+	rounds int // begun anew
 	tried  int
 }
 
@@ -80,8 +80,8 @@ func (t *tour) next(p *path) (netip.AddrPort, bool, error) {
 			if err := t.more(p); err != nil {
 				return netip.AddrPort{}, false, err
 			}
-		case !t.again && len(t.silent) > 0:
-			t.again = true
+		case t.rounds < 2 && len(t.silent) > 0:
+			t.rounds++
 			t.left = append(t.left, t.silent...)
 			t.silent = nil
 		default:
@@ -110,7 +110,7 @@ func (t *tour) more(p *path) error {
 			return err
 		}
 		if p.depthTooLarge(t.j.r.Limits.Depth) {
-			return fail(dns.ExtendedOther, "too much work for one question: servers of servers")
+			return tooMuch("servers of servers")
 		}
 		for ti, typ := range types {
 			wg.Go(func() { got[i*len(types)+ti], errs[i*len(types)+ti] = t.j.serverAddrs(key{name, typ}, p) })

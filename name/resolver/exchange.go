@@ -38,7 +38,7 @@ func (r *Resolver) exchange(a netip.AddrPort, k key) (*reply, error) {
 		return nil, errBusy
 	}
 	for range 3 {
-		x := r.attempt(a, h, k)
+		x, began := r.attempt(a, h, k), time.Now()
 		again, err := x.run(ctx)
 		if err != nil {
 			if errors.Is(err, syscall.ENETUNREACH) && a.Addr().Is6() {
@@ -46,7 +46,7 @@ func (r *Resolver) exchange(a netip.AddrPort, k key) (*reply, error) {
 				r.hosts.noSix = time.Now().Add(time.Minute)
 				r.hosts.mu.Unlock()
 			}
-			h.silent()
+			h.silent(began)
 			r.count.silent.Add(1)
 			return nil, err
 		}
@@ -186,7 +186,8 @@ func (x *attempt) accept(raw []byte) bool {
 		return x.mismatch()
 	}
 	if c := dns.CookieOf(m); c != nil && (x.cookie == nil || !bytes.Equal(c[:8], x.cookie)) {
-		return x.mismatch() // RFC 7873 section 5.3
+		x.h.set(func(h *host) { h.edns = true }) // no reason to ask without, and so without cookies
+		return x.mismatch()                      // RFC 7873 section 5.3
 	}
 	x.got = m
 	return true

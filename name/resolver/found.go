@@ -131,12 +131,18 @@ func (f *found) target(name string) (to string, cname *dns.CNAMERecord, ok bool)
 
 // A problem is why a question has no answer. It is never a negative answer.
 type problem struct {
-	code  uint16
-	text  string
-	bogus bool
+	code   uint16
+	text   string
+	bogus  bool
+	excess bool // the work for one question was used up
 }
 
 func (p *problem) Error() string { return p.text }
+
+// tooMuch is the problem of a question whose allowance is used up.
+func tooMuch(what string) *problem {
+	return &problem{code: dns.ExtendedOther, text: "too much work for one question: " + what, excess: true}
+}
 
 func fail(code uint16, format string, args ...any) *problem {
 	return &problem{code: code, text: fmt.Sprintf(format, args...)}

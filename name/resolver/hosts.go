@@ -20,7 +20,8 @@ type host struct {
 	mu       sync.Mutex
 	srtt     time.Duration // 0: never asked
 	variance time.Duration
-	failures int       // in a row
+	failures int       // in a row, those at one time counted once
+	failed   time.Time // the last of them
 	down     time.Time // until then only asked where there is nobody else
 	plain    time.Time // until then asked without EDNS
 	caseless time.Time // until then asked over TCP, as it does not keep the case of names
@@ -134,12 +135,17 @@ func (h *host) answered(rtt time.Duration) {
 	h.failures, h.down = 0, time.Time{}
 }
 
-// silent counts a try without an answer. After the third in a row the host is left alone for
-// a while that doubles up to a minute (phantom domains).
-func (h *host) silent() {
+// silent counts a try without an answer, unless another one has failed since it began: of many
+// under way at the same time, all of which a moment's hold-up ends, the first is enough. After the
+// third in a row the host is left alone for a while that doubles up to a minute (phantom domains).
+func (h *host) silent(began time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if began.Before(h.failed) {
+		return
+	}
 	h.failures++
+	h.failed = time.Now()
 	if h.srtt > 0 {
 		h.srtt = min(2*h.srtt, 10*time.Second)
 	}

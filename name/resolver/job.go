@@ -30,7 +30,7 @@ type job struct {
 // spend takes one from an allowance.
 func spend(n *atomic.Int32, limit int, what string) error {
 	if int(n.Add(1)) > limit {
-		return fail(dns.ExtendedOther, "too much work for one question: %s", what)
+		return tooMuch(what)
 	}
 	return nil
 }
@@ -89,6 +89,7 @@ func (j *job) lookup(k key, p *path) (*found, error) {
 			return f, nil
 		}
 		if err := j.validate(f, k, p); err != nil {
+			j.drop(f, k, err)
 			return nil, j.remember(k, err)
 		}
 		if f.security != Bogus {
@@ -140,10 +141,23 @@ func (j *job) forget(f *found, k key) (keys bool) {
 			keys = true
 		}
 	}
-	j.r.cache.remove(f.key)
-	j.r.cache.remove(k)
-	j.r.cache.remove(key{f.key.name, dns.TypeNone})
+	j.r.remove(f, k)
 	return keys
+}
+
+// drop removes an answer that takes too much work to check (KeyTrap): there is no use for it, and
+// it is large.
+func (j *job) drop(f *found, k key, err error) {
+	if p := (*problem)(nil); errors.As(err, &p) && p.excess {
+		j.r.remove(f, k)
+	}
+}
+
+// remove removes an answer to k.
+func (r *Resolver) remove(f *found, k key) {
+	r.cache.remove(f.key)
+	r.cache.remove(k)
+	r.cache.remove(key{f.key.name, dns.TypeNone})
 }
 
 // remember remembers what went wrong with a question, for others to know, and returns it.
@@ -170,7 +184,7 @@ func (j *job) raw(k key, p *path) (*found, error) {
 	}
 	p = p.enter(k)
 	if p.depth > j.r.Limits.Depth+labelsAllowance {
-		return nil, fail(dns.ExtendedOther, "too much work for one question: depth")
+		return nil, tooMuch("depth")
 	}
 	f, err := j.walk(k, p)
 	if err != nil {

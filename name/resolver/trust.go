@@ -71,6 +71,7 @@ func (j *job) descend(above *trust, name string, p *path) (*trust, error) {
 		}
 		if f.security == Unchecked {
 			if err := j.check(f, k, above, true); err != nil {
+				j.drop(f, k, err)
 				return nil, err
 			}
 			if f.security != Bogus {
@@ -194,6 +195,7 @@ func (j *job) keysOf(zone string, digests []*dns.DSRecord, until *time.Time, p *
 			return nil, err
 		}
 		if err := j.checkKeys(f, good, t); err != nil {
+			j.drop(f, k, err)
 			return nil, err
 		}
 		if t.security == Secure {

@@ -46,7 +46,7 @@ func (j *job) walk(k key, p *path) (*found, error) {
 			m.advance()
 		}
 	}
-	return nil, fail(dns.ExtendedOther, "too much work for one question: referrals")
+	return nil, tooMuch("referrals")
 }
 
 // within reports whether a name in between is known to be asked of the servers that we are at:

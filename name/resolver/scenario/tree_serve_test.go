@@ -33,14 +33,14 @@ func (t *tree) listen(tb testing.TB) {
 			tb.Skipf("port 53 is not ours: %v", err)
 		}
 		tb.Cleanup(func() { l.Close() })
-		go s.datagrams(c)
+		go s.datagrams(c, t.delay)
 		go func() {
 			for {
 				c, err := l.Accept()
 				if err != nil {
 					return
 				}
-				go s.talk(c)
+				go s.talk(c, t.delay)
 			}
 		}()
 	}
@@ -65,7 +65,7 @@ func (s *server) reply(query []byte, limit int) []byte {
 	return raw
 }
 
-func (s *server) datagrams(c *net.UDPConn) {
+func (s *server) datagrams(c *net.UDPConn, delay time.Duration) {
 	buf := make([]byte, 4096)
 	for {
 		n, from, err := c.ReadFromUDPAddrPort(buf)
@@ -73,12 +73,12 @@ func (s *server) datagrams(c *net.UDPConn) {
 			return
 		}
 		if raw := s.reply(buf[:n], dns.UDPSize); raw != nil {
-			c.WriteToUDPAddrPort(raw, from) //nolint:errcheck // it asks again
+			time.AfterFunc(delay, func() { c.WriteToUDPAddrPort(raw, from) }) //nolint:errcheck // it asks again
 		}
 	}
 }
 
-func (s *server) talk(c net.Conn) {
+func (s *server) talk(c net.Conn, delay time.Duration) {
 	defer c.Close()
 	for {
 		c.SetDeadline(time.Now().Add(30 * time.Second)) //nolint:errcheck // it is open
@@ -94,6 +94,7 @@ func (s *server) talk(c net.Conn) {
 		if raw == nil {
 			return
 		}
+		time.Sleep(delay)
 		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...)); err != nil {
 			return
 		}

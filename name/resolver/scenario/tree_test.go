@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"stagecoach/rfc/dns"
 	"stagecoach/rfc/dns/dnstest"
@@ -15,6 +16,7 @@ type tree struct {
 	*play
 	rnd   *rand.Rand
 	zones []*treeZone
+	delay time.Duration // that its servers' answers take, on sockets
 }
 
 // A treeZone is one zone of the tree and what is worth asking of it.
