@@ -38,24 +38,27 @@ const (
 )
 
 // Await returns when serves is nil for all name servers of a zone. One that has said nothing for
-// a minute is dead, and so not waited for; where one answers ErrBehind for five minutes that is
-// the error.
+// a minute is dead, and so not waited for, as is one whose address cannot be found for so long;
+// where one answers ErrBehind for five minutes that is the error.
 func (s *Servers) Await(ctx context.Context, zone string, serves func(context.Context, dns.Exchanger) error) error {
-	servers, err := s.addresses(ctx, zone)
+	hosts, err := s.hosts(ctx, zone)
 	if err != nil {
 		return fmt.Errorf("finding the name servers of %s: %w", dns.Host(zone), err)
 	}
+	var servers []netip.Addr
 	last := map[netip.Addr]error{}
 	spoke := map[netip.Addr]bool{}
 	start := s.now()
 	pause := askEvery
 	for {
-		servers = slices.DeleteFunc(servers, func(at netip.Addr) bool {
+		var found []netip.Addr
+		found, hosts, err = s.addresses(ctx, zone, hosts)
+		servers = slices.DeleteFunc(distinct(servers, found), func(at netip.Addr) bool {
 			last[at] = serves(ctx, s.ask(at))
 			spoke[at] = spoke[at] || errors.Is(last[at], ErrBehind)
 			return last[at] == nil
 		})
-		if len(servers) == 0 {
+		if len(servers)+len(hosts) == 0 {
 			return nil
 		}
 		waited := s.now().Sub(start)
@@ -73,7 +76,17 @@ func (s *Servers) Await(ctx context.Context, zone string, serves func(context.Co
 		}
 		s.log().Warn("a name server does not answer", "zone", dns.Host(zone), "server", at, "err", last[at])
 	}
+	for _, host := range hosts {
+		s.log().Warn("the address of a name server cannot be found", "zone", dns.Host(zone), "server", host, "err", err)
+	}
 	return nil
+}
+
+// distinct returns all addresses, each once, in order.
+func distinct(a, b []netip.Addr) []netip.Addr {
+	all := append(a, b...)
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
 
 func (s *Servers) ask(at netip.Addr) dns.Exchanger {
@@ -89,17 +102,18 @@ func (s *Servers) ask(at netip.Addr) dns.Exchanger {
 	}
 }
 
-// addresses returns the addresses of the name servers of a zone: those within it as the primary
-// has them, others as the world does.
-func (s *Servers) addresses(ctx context.Context, zone string) ([]netip.Addr, error) {
+// hosts returns the name servers of a zone.
+func (s *Servers) hosts(ctx context.Context, zone string) ([]string, error) {
 	hosts, err := dns.NS(ctx, s.Primary, zone)
-	if err != nil {
-		if dns.IsNegative(err) {
-			return nil, nil // a zone that only its primary knows
-		}
-		return nil, err
+	if err != nil && dns.IsNegative(err) {
+		return nil, nil // a zone that only its primary knows
 	}
-	var out []netip.Addr
+	return hosts, err
+}
+
+// addresses returns the addresses of name servers of a zone: of those within it as the primary
+// has them, of others as the world does. Those that failed are left, with the last error.
+func (s *Servers) addresses(ctx context.Context, zone string, hosts []string) (found []netip.Addr, left []string, last error) {
 	for _, host := range hosts {
 		x := s.Resolver
 		if dns.IsSubdomain(zone, host) {
@@ -109,13 +123,16 @@ func (s *Servers) addresses(ctx context.Context, zone string) ([]netip.Addr, err
 			continue
 		}
 		ips, err := dns.Addrs(ctx, x, host)
-		if err != nil {
+		switch {
+		case err == nil:
+			found = append(found, ips...)
+		case dns.IsNegative(err):
 			s.log().Warn("a name server has no address", "zone", dns.Host(zone), "server", host, "err", err)
+		default:
+			left, last = append(left, host), err
 		}
-		out = append(out, ips...)
 	}
-	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out), nil
+	return found, left, last
 }
 
 func (s *Servers) now() time.Time {
