@@ -4,13 +4,17 @@
 #
 #   lab/load/dns.sh authority [signed] [nothing]   beside Knot and, where COREDNS names it, CoreDNS
 #   lab/load/dns.sh resolver                       beside Unbound, answers from memory
+#   lab/load/dns.sh uncached [all]                 beside Unbound, nothing known at first
 #
+# "uncached" asks each question of a tree of zones once, from the root down, the servers of the
+# tree in a process of their own and DELAY away; "all" has zones that are broken too. It has to be
+# root, since resolvers follow referrals to port 53. ZONES (300) in the tree, DELAY (10ms).
 # "nothing" asks for names that do not exist. From the environment: NAMES in the zone (100000),
 # SECONDS_EACH (5), ROUNDS (3), CLIENTS (20), COREDNS=PATH,
 # STAGECOACH=PATH of a program that is built. Needs dnsperf, knotd, kdig, unbound
 # and git. The servers end with the script.
 set -euo pipefail
-kind=${1:?authority or resolver}
+kind=${1:?authority, resolver or uncached}
 shift
 names=${NAMES:-100000} seconds=${SECONDS_EACH:-5} rounds=${ROUNDS:-3} clients=${CLIENTS:-20}
 cores=$(nproc)
@@ -20,7 +24,7 @@ declare -A pid port before
 end() {
 	for p in "${pid[@]}"; do kill "$p" 2>/dev/null || true; done
 	wait
-	rm -rf "$work"
+	[ -n "${KEEP:-}" ] || rm -rf "$work"
 }
 trap end EXIT
 cd "$work"
@@ -139,10 +143,81 @@ authority() {
 	race ours "${others[@]}"
 }
 
-resolver() {
-	zone >example.zone
-	knot "$work/example.zone" 5312
-	cat >unbound.conf <<-END
+# tree starts the servers of the tree of name/resolver/scenario.
+tree() {
+	mkdir tree
+	(cd "$root" && go test -c -o "$work/tree.test" ./name/resolver/scenario)
+	TREE_SERVE=$work/tree TREE_ZONES=${ZONES:-300} TREE_DELAY=${DELAY:-10ms} ./tree.test -test.run '^TestServeTree$' -test.timeout 1h >tree.log 2>&1 &
+	pid[tree]=$!
+	for _ in $(seq 600); do
+		[ -e tree/ready ] && return
+		kill -0 "${pid[tree]}" 2>/dev/null || break
+		sleep 0.1
+	done
+	tail -5 tree.log >&2
+	exit 1
+}
+
+# cold starts a resolver that knows nothing.
+cold() {
+	case $1 in
+	ours) exec ./stagecoach resolver --control "$work/control" serve --listen 127.0.0.1:5321 --trust tree/anchor \
+		--hints "$(cat tree/root)" --private --no-ipv6 --sockets "$cores" ;;
+	unbound) exec unbound -d -c unbound.conf ;;
+	esac >"$1.log" 2>&1 &
+	pid[$1]=$!
+	for _ in $(seq 100); do # what is local says that it is there, and asks nobody
+		kdig +short +timeout=1 +retry=0 @127.0.0.1 -p "${port[$1]}" localhost A 2>/dev/null | grep -q 127.0.0.1 && return
+		sleep 0.1
+	done
+	echo "$1 does not answer" >&2
+	tail -5 "$1.log" >&2
+	exit 1
+}
+
+uncached() {
+	tree
+	port=([ours]=5321 [unbound]=5322)
+	unbound_conf >unbound.conf
+	cat >>unbound.conf <<-END
+		server:
+		    root-hints: "$work/tree/hints"
+		    trust-anchor-file: "$work/tree/anchor"
+		    do-ip6: no
+	END
+	shuf --random-source=<(yes) "tree/${1:-sound}" >queries
+	local name round
+	for round in $(seq 0 "$rounds"); do # the first has the servers sign all they will be asked for, and does not count
+		for name in ours unbound; do
+			cold "$name"
+			timeout 300 dnsperf -s 127.0.0.1 -p "${port[$name]}" -d queries -n 1 -c 1 -q 8 -t 15 -D -v >"$name.perf" 2>&1 || true
+			kill "${pid[$name]}" && wait "${pid[$name]}" 2>/dev/null || true
+			unset "pid[$name]"
+			[ "$round" = 0 ] || latency "$round" "$name"
+		done
+	done
+	average ours unbound
+}
+
+# latency keeps how long each answer of a round took, and prints the sum of it, in milliseconds.
+latency() {
+	awk '/^> [A-Z0-9]+ / {print $NF*1000}' "$2.perf" | sort -n >>"$2.each"
+	awk -v n="$1" -v name="$2" '/^> [A-Z0-9]+ / {s+=$NF*1000; k++; if ($2 == "SERVFAIL") f++} /Queries lost/ {lost=$3}
+		END {printf "round %d %-8s %d answers, %d SERVFAIL, %d lost, %.1f ms each\n", n, name, k, f, lost, s/k}' "$2.perf"
+}
+
+average() {
+	local name
+	printf '%-10s %10s %8s %8s %8s %8s %8s\n' server "average ms" ours/it p50 p90 p99 max
+	mean() { awk '{s+=$1} END {print s/NR}' "$1.each"; }
+	for name in "$@"; do
+		sort -n "$name.each" | awk -v name="$name" -v ours="$(mean ours)" '{x[NR]=$1; s+=$1}
+			END {printf "%-10s %10.1f %8.2f %8.1f %8.1f %8.1f %8.1f\n", name, s/NR, ours/(s/NR), x[int(NR*.5)], x[int(NR*.9)], x[int(NR*.99)], x[NR]}'
+	done
+}
+
+unbound_conf() {
+	cat <<-END
 		server:
 		    interface: 127.0.0.1
 		    port: 5322
@@ -162,6 +237,14 @@ resolver() {
 		    rrset-cache-slabs: 4
 		remote-control:
 		    control-enable: no
+	END
+}
+
+resolver() {
+	zone >example.zone
+	knot "$work/example.zone" 5312
+	unbound_conf >unbound.conf
+	cat >>unbound.conf <<-END
 		stub-zone:
 		    name: example
 		    stub-addr: 127.0.0.1@5312
