@@ -85,6 +85,19 @@ func digest(m *mail.Message, r *reader) [16]byte {
 	return out
 }
 
+// Recall returns what lessons say of a mail, as Reason.Weight does: positive for spam.
+func (j *Judge) Recall(m *mail.Message, lessons []Lesson) (float64, error) {
+	if len(lessons) == 0 {
+		return 0, nil
+	}
+	r, err := j.reader(m, nil, true)
+	if err != nil {
+		return 0, err
+	}
+	defer j.readers.Put(r)
+	return recall(r, lessons), nil
+}
+
 // recall adds up what lessons say of the mail that r has read.
 func recall(r *reader, lessons []Lesson) float64 {
 	var total float64

@@ -59,8 +59,8 @@ func filterTrainOf(t *testing.T, o lessonOptions, isSpam bool, file string) func
 	}
 }
 
-func TestRejection(t *testing.T) {
-	limit, err := rejection([]string{"0.999", "example.org=0.99", "ann@example.org=never"})
+func TestProbabilities(t *testing.T) {
+	limit, err := probabilities("reject", []string{"0.999", "example.org=0.99", "ann@example.org=never"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +70,11 @@ func TestRejection(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "x", "0.2", "1.5", "ann@example.org=", "=="} {
-		if _, err := rejection([]string{bad}); err == nil {
+		if _, err := probabilities("reject", []string{bad}); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
-	if f, err := rejection(nil); f != nil || err != nil {
+	if f, err := probabilities("reject", nil); f != nil || err != nil {
 		t.Error("without rules something is refused")
 	}
 }

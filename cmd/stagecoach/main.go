@@ -37,6 +37,7 @@ type cli struct {
 
 	Mail   mailCmd   `cmd:"" group:"tools" help:"Tools for single mails: make, send, receive, sign, judge and look at them."`
 	Filter filterCmd `cmd:"" group:"tools" help:"Ask the spam filter, teach it, measure it."`
+	Held   heldCmd   `cmd:"" help:"Look at the spam that is held back, release or delete it."`
 	Queue  queueCmd  `cmd:"" group:"tools" help:"Look at the queue of a running service, and change it."`
 	Dkim   dkimCmd   `cmd:"" name:"dkim" group:"tools" help:"Make DKIM keys, and print their DNS records."`
 	User   userCmd   `cmd:"" group:"tools" help:"Add, change, list and remove users, in the users repository."`

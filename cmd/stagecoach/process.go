@@ -31,6 +31,8 @@ type process struct {
 	obs *observer
 	own netip.Prefix // our address and network, where they were given
 
+	idle bool // only to see whether it would start
+
 	front, back   context.Context // of the servers, and of what stands behind them
 	stop, stopAll context.CancelFunc
 	servers, rest sync.WaitGroup

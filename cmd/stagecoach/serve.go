@@ -53,6 +53,7 @@ func (c serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Check {
+		p.idle = true
 		if err := cfg.inert(); err != nil {
 			return p.abort(err)
 		}
@@ -125,20 +126,24 @@ func serve(p *process, c *config) error {
 	if err != nil {
 		return err
 	}
-	teacher := p.teacher(accounts, judge, confirmed)
+	holder, err := p.holder(c.Filter, filepath.Join(c.State, heldFolder), readers(accounts, true), judge, confirmed)
+	if err != nil {
+		return err
+	}
+	teacher := p.teacher(accounts, judge, holder.Releases(confirmed))
 	submitter := p.submitter(accounts, c.Submit, cert, p.obs.stage("teach", false, teacher))
-	submitter.Service = func(a mail.Address) bool { return teacher.Teaches(a) || confirms(a) }
+	submitter.Service = func(a mail.Address) bool { return teacher.Teaches(a) || holder.Takes(a) || confirms(a) }
 	if err := p.submission(c.identityOptions, c.Submit, c.Limits, c.Queue.Spool, cert, submitter); err != nil {
 		return err
 	}
-	// The way in: verify → filter → …
-	labeller, err := p.filter(judge, c.Filter, confirmed)
+	// The way in: verify → filter → hold → …
+	labeller, err := p.filter(judge, c.Filter, p.obs.stage("hold", false, holder))
 	if err != nil {
 		return err
 	}
 	filtered := p.obs.stage("filter", false, labeller)
 	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, naming.ask, accounts, leadsBack(back), filtered)
-	verifier.Service = confirms
+	verifier.Service = func(a mail.Address) bool { return holder.Takes(a) || confirms(a) }
 	hosted := func() []string { return accounts.Book().Domains() }
 	if err := p.autoconfig(c.identityOptions, c.Autoconfig, c.Submit, cert, hosted); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"stagecoach/account"
 	"stagecoach/mail"
 	"stagecoach/stage/confirm"
+	"stagecoach/stage/hold"
 )
 
 // One stage a process. Each command puts the same parts together as "serve" does, with a
@@ -22,6 +23,7 @@ type submissionCmd struct {
 	TLS              tlsOptions    `embed:""`
 	Cert             certOptions   `embed:""`
 	Submit           submitOptions `embed:""`
+	Filter           taughtOptions `embed:"" prefix:"filter-"`
 	Limits           limitOptions  `embed:""`
 	Spool            string        `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
 	Serving          runOptions    `embed:""`
@@ -54,8 +56,12 @@ func (c submissionCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		next, takes, err := p.lessons(c.identityOptions, c.Filter, accounts, next)
+		if err != nil {
+			return err
+		}
 		submitter := p.submitter(accounts, c.Submit, cert, next)
-		submitter.Service = confirm.Like // the relay has the key
+		submitter.Service = func(a mail.Address) bool { return takes(a) || confirm.Like(a) } // the relay has the key
 		return p.submission(c.identityOptions, c.Submit, c.Limits, c.Spool, cert, submitter)
 	})
 }
@@ -116,7 +122,7 @@ func (c verifierCmd) Run(ctx context.Context) error {
 			returns = back.Is
 		}
 		verifier := p.verifier(c.identityOptions, c.Verify, ask, accounts, returns, next)
-		verifier.Service = confirm.Like // the relay has the key
+		verifier.Service = func(a mail.Address) bool { return confirm.Like(a) || hold.Like(a) } // those behind have the keys
 		return p.mx(c.identityOptions, verifyTable{Listen: c.Listen, verifyOptions: c.Verify}, c.Limits, c.Spool, cert, verifier)
 	})
 }
@@ -125,6 +131,7 @@ type spamfilterCmd struct {
 	identityOptions `embed:""`
 	Destination     string       `help:"The stage behind: IP, HOST:PORT or unix:PATH." placeholder:"HOST:PORT"`
 	Inner           innerOptions `embed:""`
+	Users           userOptions  `embed:""`
 	Filter          spamOptions  `embed:"" prefix:"filter-"`
 	Limits          limitOptions `embed:""`
 	Spool           string       `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
@@ -135,7 +142,10 @@ type spamfilterCmd struct {
 func (spamfilterCmd) Help() string {
 	return `Example:
 
-  stagecoach spamfilter --domain example.org --listen 10.0.0.8:25 --from 10.0.0.0/24 --destination 10.0.0.5`
+  stagecoach spamfilter --domain example.org --listen 10.0.0.8:25 --from 10.0.0.0/24 --destination 10.0.0.5
+
+With --filter-lessons what users taught counts, in a folder that the submission stage writes. With --filter-held
+and -r it holds spam back and sends digests, which the next stages sign and forward.`
 }
 
 // Run serves until ctx ends.
@@ -145,9 +155,25 @@ func (c spamfilterCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		judge, err := p.spamJudge(c.identityOptions, c.Filter, "", nil)
+		var accounts *account.Directory
+		if c.Users.Remote != "" {
+			if accounts, err = p.accounts(c.identityOptions, c.Users); err != nil {
+				return err
+			}
+		}
+		judge, err := p.spamJudge(c.identityOptions, c.Filter, "", accounts)
 		if err != nil {
 			return err
+		}
+		if c.Filter.Held != "" {
+			if accounts == nil {
+				return errors.New("--filter-held needs -r: mail is held for users, who must be known")
+			}
+			holder, err := p.holder(c.Filter, "", readers(accounts, true), judge, next)
+			if err != nil {
+				return err
+			}
+			next = p.obs.stage("hold", false, holder)
 		}
 		f, err := p.filter(judge, c.Filter, next)
 		if err != nil {

@@ -118,7 +118,7 @@ func (f *Filter) refuses(m *mail.Mail, v Verdict) bool {
 func fields(v Verdict) []mail.Field {
 	status := map[Label]string{Yes: "Yes", No: "No", Unknown: "Unknown"}[v.Label]
 	if v.Probability >= 0 && v.Probability <= 1 {
-		status += fmt.Sprintf(", probability=%.3f", v.Probability)
+		status += ", probability=" + number(v.Probability)
 	}
 	if len(v.Reasons) > 0 {
 		status += ",\r\n\treasons=" + folded(words(v.Reasons))
@@ -135,6 +135,15 @@ func fields(v Verdict) []mail.Field {
 		out = append(out, mail.NewField(FlagField, "YES"))
 	}
 	return out
+}
+
+// number writes a probability with three digits. One close to 1 has more, and is rounded down, so
+// that it reaches no limit that it does not.
+func number(p float64) string {
+	if p > 0.998 {
+		return fmt.Sprintf("%.6f", math.Floor(p*1e6)/1e6)
+	}
+	return fmt.Sprintf("%.3f", p)
 }
 
 // folded joins words by commas, on lines that are not too long.

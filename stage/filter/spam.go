@@ -65,6 +65,27 @@ func (s *Spam) Classify(ctx context.Context, m *mail.Mail) (Verdict, error) {
 	return out, ctx.Err()
 }
 
+// sparing is how much of a user's lessons must speak for a mail, as the logarithm of the odds.
+const sparing = -1
+
+// Spares reports whether a user has written to the verified sender of a mail, or taught that mail like
+// it is good. It asks for each user of a mail to several, whose label does not count lessons.
+func (s *Spam) Spares(user string, m *mail.Mail) bool {
+	j := s.judge.Load()
+	if s.Lessons == nil || j == nil {
+		return false
+	}
+	if s.corresponds(user, m) {
+		return true
+	}
+	lessons, err := s.Lessons.Lessons(user)
+	if err != nil {
+		return true // what was taught is not known: a mail too much is better than one too few
+	}
+	w, err := j.Recall(m.Message, lessons)
+	return err != nil || w <= sparing
+}
+
 // user returns the one user who gets the mail; with several it is Everyone.
 func (s *Spam) user(m *mail.Mail) (name string, alone bool) {
 	for _, to := range m.Envelope.To {

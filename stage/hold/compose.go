@@ -51,6 +51,7 @@ func (h *Holder) compose(items, fresh, ending []Item) (*mail.Mail, error) {
 	}
 	m := &mail.Mail{Message: mail.NewMessage([]byte("\r\n" + body.String()))}
 	m.Envelope.To = []mail.Recipient{{Address: to, Notify: mail.NotifyNever}}
+	m.Envelope.From, m.Envelope.Submitter = from, from.String()
 	m.Envelope.UTF8 = !to.IsASCII()
 	m.Message.Header.Prepend(
 		mail.NewField("From", fmt.Sprintf("\"Mail service of %s\" <%s>", from.Domain(), from)),
@@ -83,7 +84,7 @@ func (h *Holder) entry(b *strings.Builder, n int, it Item) error {
 	fmt.Fprintf(b, "\n%d. %s, spam with a probability of %s\n", n, it.At.In(now.Location()).Format("2 Jan 2006 15:04"), percent(it.Probability))
 	fmt.Fprintf(b, "   From:    %s\n   Subject: %s\n", Safe(it.From), Safe(it.Subject))
 	if it.Reason != "" {
-		fmt.Fprintf(b, "   Because: %s\n", Safe(it.Reason))
+		fmt.Fprintf(b, "   Because: %s\n", Safe(strings.ReplaceAll(it.Reason, ":", ": ")))
 	}
 	fmt.Fprintf(b, "   Release: %s\n   Kept until %s\n", release, h.Store.Expires(it).In(now.Location()).Format("2 Jan 2006"))
 	return nil

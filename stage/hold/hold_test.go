@@ -247,7 +247,7 @@ func TestDigestAndRelease(t *testing.T) {
 			}
 		}
 		hd := &d.Message.Header
-		if recipients(d) != "ann@x.example" || !d.Envelope.From.IsZero() || hd.Value("Auto-Submitted") != "auto-generated" ||
+		if recipients(d) != "ann@x.example" || d.Envelope.From.String() != "postmaster@x.example" || hd.Value("Auto-Submitted") != "auto-generated" ||
 			!strings.Contains(hd.Value("From"), "<postmaster@x.example>") || hd.Value("Subject") != "Held as spam: 1 mail" || hd.Count("Message-ID") != 1 {
 			t.Errorf("the digest is %+v\n%s", d.Envelope, next.raw[0])
 		}
