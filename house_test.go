@@ -39,7 +39,8 @@ spam             : mail spam/mime
 spam/corpus      : mail
 spam/measure     : mail spam spam/corpus
 spam/teach       : mail spam
-stage/filter     : mail spam spam/teach rfc/authres
+spam/signal      : mail spam rfc/dns
+stage/filter     : mail spam spam/teach spam/signal rfc/authres
 stage/teach      : mail account spam spam/teach spam/mime
 stage/confirm    : mail account
 stage/hold       : mail spam/mime
