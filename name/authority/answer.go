@@ -110,7 +110,7 @@ func (a *answering) step(z *Zone, name string, t uint16) (next string) {
 	if exact {
 		return a.from(z, n, name, t, false)
 	}
-	if star := z.nodes[child("*", n.name)]; star != nil {
+	if star := z.node(child("*", n.name)); star != nil {
 		return a.from(z, star, name, t, true)
 	}
 	a.m.Rcode = dns.RcodeNameError
@@ -122,17 +122,17 @@ func (a *answering) step(z *Zone, name string, t uint16) (next string) {
 // from answers with the records of n, which is name itself or the wildcard that stands for it.
 func (a *answering) from(z *Zone, n *node, name string, t uint16, wild bool) (next string) {
 	if t == dns.TypeANY || t == dns.TypeRRSIG {
-		if a.several(n, name, t, wild) {
+		if a.several(z, n, name, t, wild) {
 			a.proveWildcard(z, name, wild)
 			return ""
 		}
-	} else if s := n.get(t); s != nil {
-		a.put(s, name, wild)
+	} else if s := z.get(n, t); s != nil {
+		a.put(z, n, s, name, wild)
 		a.proveWildcard(z, name, wild)
 		return ""
 	}
 	if s := n.get(dns.TypeCNAME); s != nil && t != dns.TypeANY && t != dns.TypeNSEC {
-		a.put(s, name, wild)
+		a.put(z, n, s, name, wild)
 		a.proveWildcard(z, name, wild)
 		return dns.Canonical(s.rrs[0].(*dns.CNAMERecord).Target)
 	}
@@ -143,13 +143,13 @@ func (a *answering) from(z *Zone, n *node, name string, t uint16, wild bool) (ne
 
 // several answers what asks for more than one RRset: with one of them, which is enough (RFC 8482
 // section 4.1 and 7), or with all.
-func (a *answering) several(n *node, name string, t uint16, wild bool) bool {
+func (a *answering) several(z *Zone, n *node, name string, t uint16, wild bool) bool {
 	before := len(a.m.Answer)
-	for i := range n.sets {
+	for _, s := range z.sets(n) {
 		if t == dns.TypeANY {
-			a.put(&n.sets[i], name, wild)
+			a.put(z, n, &s, name, wild)
 		} else {
-			a.m.Answer = appendSet(a.m.Answer, n.sets[i].sigs, name, wild)
+			a.m.Answer = appendSet(a.m.Answer, z.signatures(n, &s), name, wild)
 		}
 		if !a.full && len(a.m.Answer) > before {
 			break
@@ -159,10 +159,10 @@ func (a *answering) several(n *node, name string, t uint16, wild bool) bool {
 }
 
 // put adds records to the answer, under the name that was asked for.
-func (a *answering) put(s *rrset, name string, wild bool) {
+func (a *answering) put(z *Zone, n *node, s *rrset, name string, wild bool) {
 	a.m.Answer = appendSet(a.m.Answer, s.rrs, name, wild)
 	if a.secure {
-		a.m.Answer = appendSet(a.m.Answer, s.sigs, name, wild)
+		a.m.Answer = appendSet(a.m.Answer, z.signatures(n, s), name, wild)
 	}
 }
 
@@ -184,9 +184,9 @@ func (a *answering) refer(z *Zone, cut *node) {
 		a.m.Authoritative = false
 	}
 	a.m.Ns = append(a.m.Ns, cut.set(dns.TypeNS)...)
-	if a.secure && z.chain != nil {
+	if a.secure && z.proves() {
 		if ds := cut.get(dns.TypeDS); ds != nil {
-			a.m.Ns = append(append(a.m.Ns, ds.rrs...), ds.sigs...)
+			a.m.Ns = append(append(a.m.Ns, ds.rrs...), z.signatures(cut, ds)...)
 		} else {
 			a.denyType(z, cut, cut.name, false)
 		}
@@ -202,11 +202,11 @@ func (a *answering) redirect(z *Zone, n *node, name string, exact bool) (string,
 		if n.name == z.Name {
 			return "", false
 		}
-		n = z.nodes[parentOf(n.name)]
+		n = z.node(parentOf(n.name))
 	}
-	for ; ; n = z.nodes[parentOf(n.name)] {
+	for ; ; n = z.node(parentOf(n.name)) {
 		if s := n.get(dns.TypeDNAME); s != nil {
-			a.put(s, n.name, false)
+			a.put(z, n, s, n.name, false)
 			target := name[:len(name)-len(n.name)] + dns.Canonical(s.rrs[0].(*dns.DNAMERecord).Target)
 			if n.name == "." {
 				target = name + dns.Canonical(s.rrs[0].(*dns.DNAMERecord).Target)
@@ -233,7 +233,8 @@ func (a *answering) negative(z *Zone) {
 	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl)
 	a.m.Ns = append(a.m.Ns, &soa)
 	if a.secure {
-		for _, sig := range z.nodes[z.Name].get(dns.TypeSOA).sigs {
+		apex := z.node(z.Name)
+		for _, sig := range z.signatures(apex, apex.get(dns.TypeSOA)) {
 			sig = dns.Copy(sig)
 			sig.Header().Ttl = soa.Hdr.Ttl
 			a.m.Ns = append(a.m.Ns, sig)
@@ -265,7 +266,7 @@ func (a *answering) additional() {
 }
 
 func (a *answering) addresses(z *Zone, name string) {
-	n := z.nodes[name]
+	n := z.node(name)
 	if n == nil || len(a.m.Extra) > 24 {
 		return
 	}
@@ -278,7 +279,7 @@ func (a *answering) addresses(z *Zone, name string) {
 		if s := n.get(t); s != nil {
 			a.m.Extra = append(a.m.Extra, s.rrs...)
 			if a.secure && n.cut == nil {
-				a.m.Extra = append(a.m.Extra, s.sigs...)
+				a.m.Extra = append(a.m.Extra, z.signatures(n, s)...)
 			}
 		}
 	}

@@ -202,7 +202,7 @@ func TestNsupdate(t *testing.T) {
 		}
 	}
 	z, _ := a.Zone("example")
-	if len(z.nodes["example."].set(dns.TypeNS)) != 2 || z.nodes["new.example."] != nil || z.nodes["s._domainkey.example."] == nil {
+	if len(z.node("example.").set(dns.TypeNS)) != 2 || z.nodes["new.example."] != nil || z.nodes["s._domainkey.example."] == nil {
 		t.Error("the zone is not as it should be")
 	}
 	git(t, bare, "fsck", "--strict")

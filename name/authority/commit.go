@@ -174,7 +174,7 @@ func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change,
 	if serial == 0 {
 		serial = nextSerial(f.zone.Serial(), a.clock())
 	}
-	after, err := f.after(d, serial)
+	after, wide, err := f.after(d, serial)
 	if err != nil {
 		a.Log.Warn("authority: an UPDATE that would break the zone was refused", "zone", f.zone.Name, "key", r.Key.Name, "err", err)
 		return nil, nil, dns.RcodeRefused
@@ -192,23 +192,23 @@ func (a *Authority) plan(w *world, f *servedFile, r *dns.Request) (*repo.Change,
 			Email:   "authority@" + dns.Host(f.zone.Name),
 			When:    a.clock(),
 		}, &servedFile{
-			name: f.name, text: parsed.text, parsed: parsed, zone: after, steps: append(slices.Clip(f.steps), step),
+			name: f.name, text: parsed.text, parsed: parsed, zone: after, steps: append(slices.Clip(f.steps), step), wide: wide || f.wide && len(f.steps) > 0,
 		}, dns.RcodeSuccess
 }
 
-// after returns the zone after a change, and an error if that would do harm.
-func (f *servedFile) after(d delta, serial uint32) (*Zone, error) {
+// after returns the zone after a change, and an error if that would do harm; wide says that the
+// change may reach further than its names.
+func (f *servedFile) after(d delta, serial uint32) (z *Zone, wide bool, err error) {
 	if z := f.zone.with(d, serial); z != nil {
-		return z, z.fitsAfter(f.zone, d)
+		return z, false, z.fitsAfter(f.zone, d)
 	}
-	z, err := f.parsed.after(d, serial)
-	if err == nil {
+	if z, err = f.parsed.after(d, serial); err == nil {
 		err = z.aliasesAlone()
 	}
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
-	return z, worse(faults(f.zone), faults(z))
+	return z, true, worse(faults(f.zone), faults(z))
 }
 
 func (d delta) withoutSOA() delta {

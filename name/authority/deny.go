@@ -13,24 +13,35 @@ type link struct {
 	n   *node
 }
 
-// prove adds the NSEC or NSEC3 of a node with its signatures, once.
-func (a *answering) prove(n *node) {
-	if n == nil {
+// proves reports whether the zone can prove what does not exist.
+func (z *Zone) proves() bool { return z.chain != nil || z.signer != nil }
+
+// hashing reports whether it does so by NSEC3.
+func (z *Zone) hashing() bool { return z.nsec3 != nil || z.signer != nil && z.signer.nsec3 }
+
+// prove adds an NSEC or NSEC3 with its signatures, once.
+func (a *answering) prove(z *Zone, s *rrset) {
+	if s == nil || slices.ContainsFunc(a.m.Ns, func(rr dns.RR) bool {
+		return rr.Header().Rrtype == s.t && rr.Header().Name == s.rrs[0].Header().Name
+	}) {
 		return
 	}
-	s := n.get(dns.TypeNSEC)
-	if s == nil {
-		s = n.get(dns.TypeNSEC3)
-	}
-	if s == nil || slices.Contains(a.m.Ns, s.rrs[0]) {
-		return
-	}
-	a.m.Ns = append(append(a.m.Ns, s.rrs...), s.sigs...)
+	a.m.Ns = append(append(a.m.Ns, s.rrs...), z.denialSignatures(s)...)
 }
 
-// covering returns the node whose NSEC shows that there is no name, or whose it is.
-func (z *Zone) covering(name string) *node {
-	return z.before(sortKey(name), false)
+func (z *Zone) denialSignatures(s *rrset) []dns.RR {
+	if z.signer == nil {
+		return s.sigs
+	}
+	return z.signer.over(s)
+}
+
+// covering returns the NSEC that shows that there is no name, or that of the name itself.
+func (z *Zone) covering(name string) *rrset {
+	if z.signer != nil {
+		return z.nsecAt(z.chainedBefore(name))
+	}
+	return z.before(sortKey(name), false).get(dns.TypeNSEC)
 }
 
 // before returns the node of the chain at key or, unless it must be exact, the last one before.
@@ -51,13 +62,13 @@ func (z *Zone) before(key string, exact bool) *node {
 // section 3.1.3.2, RFC 5155 section 7.2.2).
 func (a *answering) denyName(z *Zone, encloser *node, name string) {
 	switch {
-	case !a.secure || z.chain == nil:
-	case z.nsec3 != nil:
+	case !a.secure || !z.proves():
+	case z.hashing():
 		a.proveEncloser(z, encloser.name, name)
-		a.prove(z.hashed(child("*", encloser.name), false))
+		a.prove(z, z.hashed(child("*", encloser.name), false))
 	default:
-		a.prove(z.covering(name))
-		a.prove(z.covering(child("*", encloser.name)))
+		a.prove(z, z.covering(name))
+		a.prove(z, z.covering(child("*", encloser.name)))
 	}
 }
 
@@ -66,17 +77,17 @@ func (a *answering) denyName(z *Zone, encloser *node, name string) {
 // RFC 5155 section 7.2.5).
 func (a *answering) denyType(z *Zone, n *node, name string, wild bool) {
 	switch {
-	case !a.secure || z.chain == nil:
+	case !a.secure || !z.proves():
 		return
-	case z.nsec3 == nil:
+	case !z.hashing():
 		a.proveWildcard(z, name, wild)
-		a.prove(z.covering(n.name)) // of an empty non-terminal, the one before it
+		a.prove(z, z.covering(n.name)) // of an empty non-terminal, the one before it
 		return
 	case wild:
 		a.proveEncloser(z, parentOf(n.name), name)
 	}
 	if match := z.hashed(n.name, true); match != nil {
-		a.prove(match)
+		a.prove(z, match)
 		return
 	}
 	for up := n.name; up != z.Name; up = parentOf(up) { // an unsigned delegation that was opted out
@@ -91,20 +102,20 @@ func (a *answering) denyType(z *Zone, n *node, name string, wild bool) {
 // RFC 5155 section 7.2.6).
 func (a *answering) proveWildcard(z *Zone, name string, wild bool) {
 	switch {
-	case !wild || !a.secure || z.chain == nil:
-	case z.nsec3 != nil:
+	case !wild || !a.secure || !z.proves():
+	case z.hashing():
 		encloser, _ := z.find(name)
-		a.prove(z.hashed(nextCloser(name, encloser.name), false))
+		a.prove(z, z.hashed(nextCloser(name, encloser.name), false))
 	default:
-		a.prove(z.covering(name))
+		a.prove(z, z.covering(name))
 	}
 }
 
 // proveEncloser is the proof of RFC 5155 section 7.2.1: encloser exists, and what is one label
 // longer towards name does not.
 func (a *answering) proveEncloser(z *Zone, encloser, name string) {
-	a.prove(z.hashed(encloser, true))
-	a.prove(z.hashed(nextCloser(name, encloser), false))
+	a.prove(z, z.hashed(encloser, true))
+	a.prove(z, z.hashed(nextCloser(name, encloser), false))
 }
 
 func nextCloser(name, encloser string) string {
@@ -114,10 +125,23 @@ func nextCloser(name, encloser string) string {
 	return name
 }
 
-// hashed returns the node of the NSEC3 that matches a name or, unless it must be exact, covers
-// it.
-func (z *Zone) hashed(name string, exact bool) *node {
-	return z.before(dns.HashName(name, z.nsec3.Hash, z.nsec3.Iterations, z.nsec3.Salt), exact)
+// hashed returns the NSEC3 that matches a name or, unless it must be exact, covers it.
+func (z *Zone) hashed(name string, exact bool) *rrset {
+	if z.signer == nil {
+		n := z.before(dns.HashName(name, z.nsec3.Hash, z.nsec3.Iterations, z.nsec3.Salt), exact)
+		if n == nil {
+			return nil
+		}
+		return n.get(dns.TypeNSEC3)
+	}
+	switch i, found := hashRank(z.hashes, hashOf(name)); {
+	case found:
+		return z.nsec3At(i)
+	case exact:
+		return nil
+	default:
+		return z.nsec3At((i + len(z.hashes) - 1) % len(z.hashes))
+	}
 }
 
 // maxIterations bounds the work that somebody else's zone may make of an answer (RFC 9276

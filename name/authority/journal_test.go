@@ -52,7 +52,11 @@ func follow(t *testing.T, a *Authority, c *dns.Client, has *Zone, increment bool
 	if got.Whole() == increment {
 		t.Errorf("whole: %v", got.Whole())
 	}
-	z, err := assemble("example.", &zoneCopy{has, time.Now()}, got)
+	held, err := NewZone("example", has.Records())
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := assemble("example.", &zoneCopy{held, time.Now()}, got)
 	if err != nil {
 		t.Fatal(err)
 	}

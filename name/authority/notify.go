@@ -246,7 +246,7 @@ func (a *Authority) listeners(ctx context.Context, z *Zone) (out []listener, unk
 		}
 	}
 	signed := len(out)
-	for _, rr := range z.nodes[z.Name].set(dns.TypeNS) {
+	for _, rr := range z.node(z.Name).set(dns.TypeNS) {
 		host := dns.Canonical(rr.(*dns.NSRecord).Ns)
 		if host == dns.Canonical(z.soa.Ns) {
 			continue
@@ -269,7 +269,7 @@ func (a *Authority) listeners(ctx context.Context, z *Zone) (out []listener, unk
 func (a *Authority) addressesOf(ctx context.Context, w *world, host string) ([]netip.Addr, error) {
 	if z := w.zones.enclosing(host); z != nil {
 		var rrs []dns.RR
-		if n := z.nodes[host]; n != nil {
+		if n := z.node(host); n != nil {
 			rrs = append(slices.Clone(n.set(dns.TypeA)), n.set(dns.TypeAAAA)...)
 		}
 		return dns.Addresses(&dns.Answer{RRs: rrs}), nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"time"
 
 	"stagecoach/repo"
 	"stagecoach/rfc/dns"
@@ -29,7 +30,7 @@ func (a *Authority) renew(ctx context.Context, zone string) {
 		return
 	}
 	a.watchParent(ctx, f)
-	if !f.isDue(a) {
+	if !f.isDue(a.Signing, a.clock()) {
 		return
 	}
 	err := a.raise(ctx, w, f)
@@ -56,9 +57,9 @@ func (a *Authority) renew(ctx context.Context, zone string) {
 	a.now.Store(&next)
 }
 
-func (f *servedFile) isDue(a *Authority) bool {
-	now := a.clock()
-	return f.epoch != a.Signing.epochOf(now) || !f.keys.Equal(a.Signing.stamp(f.zone.Name)) || !f.due.IsZero() && !now.Before(f.due)
+// isDue reports whether it is time for other signatures.
+func (f *servedFile) isDue(s *Signing, now time.Time) bool {
+	return f.epoch != s.epochOf(now) || !f.keys.Equal(s.stamp(f.zone.Name)) || !f.due.IsZero() && !now.Before(f.due)
 }
 
 // raise commits a new serial.

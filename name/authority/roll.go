@@ -2,6 +2,7 @@ package authority
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"stagecoach/rfc/dns"
@@ -18,7 +19,7 @@ func (s *Signing) keys(z *Zone, now time.Time) ([]*signingKey, error) {
 		return nil, err
 	}
 	now = now.UTC().Truncate(time.Second)
-	next, err := s.advance(keys, longestTTL(z), now)
+	next, err := s.advance(keys, sync.OnceValue(func() time.Duration { return longestTTL(z) }), now)
 	if err != nil {
 		return nil, err
 	}
@@ -29,16 +30,17 @@ func (s *Signing) keys(z *Zone, now time.Time) ([]*signingKey, error) {
 }
 
 // advance makes the first keys, and takes a roll-over of the ZSK by pre-publication (RFC 7583
-// section 3.2.1) one step on. It returns nil when there is nothing to do.
+// section 3.2.1) one step on. It returns nil when there is nothing to do. longest is how long a signature may be
+// remembered, which is asked for only where it counts.
 //
 // The next ZSK is published before it signs, for as long as a DNSKEY set may be remembered; the
 // old one stays after it has ceased to sign, for as long as a signature of it may be.
-func (s *Signing) advance(keys []*signingKey, longest time.Duration, now time.Time) ([]*signingKey, error) {
+func (s *Signing) advance(keys []*signingKey, longest func() time.Duration, now time.Time) ([]*signingKey, error) {
 	if len(keys) == 0 {
 		return s.firstKeys(now)
 	}
 	left := slices.DeleteFunc(slices.Clone(keys), func(k *signingKey) bool {
-		return !k.removed.IsZero() && now.After(k.removed.Add(longest))
+		return !k.removed.IsZero() && now.After(k.removed) && now.After(k.removed.Add(longest()))
 	})
 	changed := len(left) != len(keys)
 	current, successor := zsks(left, now)
@@ -60,7 +62,7 @@ func (s *Signing) advance(keys []*signingKey, longest time.Duration, now time.Ti
 	if err != nil {
 		return nil, err
 	}
-	current.retired, current.removed = switchAt, switchAt.Add(longest+s.quick(slack))
+	current.retired, current.removed = switchAt, switchAt.Add(longest()+s.quick(slack))
 	return append(left, k), nil
 }
 

@@ -35,7 +35,7 @@ func TestRollOverFitsAllCaches(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := moment{zone: signed, at: at, tags: map[uint16]bool{}}
-		for _, rr := range signed.nodes["x."].set(dns.TypeDNSKEY) {
+		for _, rr := range signed.node("x.").set(dns.TypeDNSKEY) {
 			k := rr.(*dns.DNSKEYRecord)
 			m.tags[k.KeyTag()] = true
 			if k.Flags == flagsKSK {
@@ -47,7 +47,7 @@ func TestRollOverFitsAllCaches(t *testing.T) {
 			past = past[1:]
 		}
 		for i, old := range past {
-			sig := old.zone.nodes["long.x."].get(dns.TypeA).sigs[0].(*dns.RRSIGRecord)
+			sig := sigsAt(old.zone, "long.x.", dns.TypeA)[0].(*dns.RRSIGRecord)
 			signers[sig.KeyTag] = true
 			if !sig.ValidityPeriod(at) {
 				t.Fatalf("hour %d: a signature of hour %d has expired", hour, hour-len(past)+1+i)
@@ -113,8 +113,8 @@ func TestRenewRaisesTheSerial(t *testing.T) {
 	if !dns.SerialNewer(after.Serial(), before.Serial()) {
 		t.Errorf("serial %d after %d", after.Serial(), before.Serial())
 	}
-	sig := after.nodes["mx.example."].get(dns.TypeA).sigs[0].(*dns.RRSIGRecord)
-	if old := before.nodes["mx.example."].get(dns.TypeA).sigs[0].(*dns.RRSIGRecord); sig.Expiration <= old.Expiration {
+	sig := sigsAt(after, "mx.example.", dns.TypeA)[0].(*dns.RRSIGRecord)
+	if old := sigsAt(before, "mx.example.", dns.TypeA)[0].(*dns.RRSIGRecord); sig.Expiration <= old.Expiration {
 		t.Error("the signatures are the old ones")
 	}
 	now.Add(int64(epoch / time.Second))
@@ -157,7 +157,7 @@ func TestKSKRollOverFitsAllCaches(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			apex := signed.nodes["x."]
+			apex := signed.node("x.")
 			m := moment{map[uint16]bool{}, map[uint16]bool{}, map[uint16]bool{}, map[uint16]bool{}}
 			cds := map[uint16]bool{}
 			for _, rr := range apex.set(dns.TypeCDS) {
@@ -181,10 +181,10 @@ func TestKSKRollOverFitsAllCaches(t *testing.T) {
 			for _, rr := range apex.set(dns.TypeDNSKEY) {
 				m.keys[rr.(*dns.DNSKEYRecord).KeyTag()] = true
 			}
-			for _, sig := range apex.get(dns.TypeDNSKEY).sigs {
+			for _, sig := range signed.signatures(apex, apex.get(dns.TypeDNSKEY)) {
 				m.keySigners[sig.(*dns.RRSIGRecord).KeyTag] = true
 			}
-			for _, sig := range signed.nodes["ns.x."].get(dns.TypeA).sigs {
+			for _, sig := range sigsAt(signed, "ns.x.", dns.TypeA) {
 				m.signers[sig.(*dns.RRSIGRecord).KeyTag] = true
 			}
 			past = append(past, m)

@@ -16,7 +16,7 @@ func TestRollOverByCommand(t *testing.T) {
 	ctx := t.Context()
 	keys := func() (n int) {
 		z, _ := a.Zone("example")
-		for _, rr := range z.nodes["example."].set(dns.TypeDNSKEY) {
+		for _, rr := range z.node("example.").set(dns.TypeDNSKEY) {
 			if rr.(*dns.DNSKEYRecord).Flags == flagsKSK {
 				n++
 			}

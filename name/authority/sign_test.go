@@ -50,6 +50,11 @@ func startSigned(t *testing.T, s *Signing, now *atomic.Int64) (*Authority, netip
 	return a, at
 }
 
+func sigsAt(z *Zone, name string, t uint16) []dns.RR {
+	n := z.node(name)
+	return z.signatures(n, z.get(n, t))
+}
+
 func clockNow() *atomic.Int64 {
 	now := new(atomic.Int64)
 	now.Store(time.Now().Unix())
@@ -64,7 +69,7 @@ func TestDelvValidates(t *testing.T) {
 		a, at := startSigned(t, s, now)
 		anchor := filepath.Join(t.TempDir(), "anchor")
 		z, _ := a.Zone("example")
-		for _, rr := range z.nodes["example."].set(dns.TypeDNSKEY) {
+		for _, rr := range z.node("example.").set(dns.TypeDNSKEY) {
 			if k := rr.(*dns.DNSKEYRecord); k.Flags == flagsKSK {
 				text := fmt.Sprintf("trust-anchors { \"example.\" static-key 257 3 13 %q; };\n", k.PublicKey)
 				if err := os.WriteFile(anchor, []byte(text), 0o600); err != nil {

@@ -3,7 +3,6 @@ package authority
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"stagecoach/rfc/dns"
 )
@@ -18,7 +17,7 @@ func (z *Zone) with(d delta, serial uint32) *Zone {
 	soa := *z.soa
 	soa.Serial = serial
 	s := &zoneStep{
-		Zone:   &Zone{Name: z.Name, soa: &soa, nodes: maps.Clone(z.nodes), names: z.names, dname: z.dname},
+		Zone:   &Zone{Name: z.Name, soa: &soa, nodes: maps.Clone(z.nodes), names: z.names, dname: z.dname, hashes: z.hashes},
 		before: z, copied: map[string]bool{},
 	}
 	for _, rr := range d.gone {
@@ -65,8 +64,8 @@ func (s *zoneStep) own(name string) *node {
 		return n
 	}
 	if n == nil {
-		s.rename(name, true)
 		n = &node{name: name, cut: s.above(name).cut}
+		s.rename(n, true)
 	} else {
 		n = &node{name: name, sets: slices.Clone(n.sets), cut: n.cut}
 	}
@@ -82,20 +81,23 @@ func (s *zoneStep) above(name string) *node {
 	return s.own(parent)
 }
 
-// rename puts a name into the list of names, or takes it away.
-func (s *zoneStep) rename(name string, come bool) {
-	i := s.rank(name)
-	if come {
-		s.names = slices.Concat(s.names[:i], []string{name}, s.names[i:])
-	} else {
-		s.names = slices.Concat(s.names[:i], s.names[i+1:])
+// rename puts a name into the list of names, or takes it away; and with that of hashes.
+func (s *zoneStep) rename(n *node, come bool) {
+	i, _ := s.rank(n.name)
+	s.names = changed(s.names, i, n.name, come)
+	if s.hashes != nil && n.ours() {
+		hash := hashOf(n.name)
+		i, _ = hashRank(s.hashes, hash)
+		s.hashes = changed(s.hashes, i, hashLink{hash, n.name}, come)
 	}
 }
 
-// rank is the place of a name in the list of names.
-func (s *zoneStep) rank(name string) int {
-	i, _ := slices.BinarySearchFunc(s.names, sortKey(name), func(n, key string) int { return strings.Compare(sortKey(n), key) })
-	return i
+// changed returns a copy of a list with one more or less at a place.
+func changed[T any](list []T, i int, one T, come bool) []T {
+	if come {
+		return slices.Concat(list[:i], []T{one}, list[i:])
+	}
+	return slices.Concat(list[:i], list[i+1:])
 }
 
 func (s *zoneStep) drop(rr dns.RR) bool {
@@ -132,12 +134,12 @@ func (s *zoneStep) leave(name string) {
 		if n == nil || len(n.sets) > 0 {
 			return
 		}
-		i := s.rank(name)
+		i, _ := s.rank(name)
 		if i+1 < len(s.names) && dns.IsSubdomain(name, s.names[i+1]) {
 			return
 		}
 		delete(s.nodes, name)
-		s.rename(name, false)
+		s.rename(n, false)
 		name = parentOf(name)
 	}
 }

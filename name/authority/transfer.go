@@ -74,7 +74,7 @@ func clientSerial(m *dns.Msg) (uint32, bool) {
 
 func whole(z *Zone) iter.Seq[dns.RR] {
 	return func(yield func(dns.RR) bool) {
-		for _, rr := range z.Records() {
+		for rr := range z.each {
 			if !yield(rr) {
 				return
 			}

@@ -161,7 +161,7 @@ func FuzzUpdate(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v: %v", m, err)
 		}
-		if len(after.nodes["example."].set(dns.TypeNS)) == 0 || after.Serial() != serial {
+		if len(after.node("example.").set(dns.TypeNS)) == 0 || after.Serial() != serial {
 			t.Errorf("%v: the SOA or NS is lost", m)
 		}
 		back, err := file.edit(d, serial, after)

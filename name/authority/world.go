@@ -41,6 +41,7 @@ type servedFile struct {
 	stale  bool      // the repository has another text, which is broken
 	since  time.Time
 	steps  []change // that led here from what is in service, where nothing else did
+	wide   bool     // one of them may reach further than its names
 }
 
 // A change is what leads from one serial of a zone to the next, for IXFR.
@@ -148,7 +149,7 @@ func (n *world) load(w *world, ready *servedFile, name, zone, text string, now t
 	n.problems = append(n.problems, problems...)
 	n.serve(zone, fresh, w)
 	if old != nil {
-		n.record(zone, diff(old.signed, fresh.signed))
+		n.recordBetween(zone, old, fresh, nil)
 	} else {
 		n.doubt(zone, fresh.zone.Serial()) // who knows what an earlier process served
 	}
@@ -173,7 +174,7 @@ func (w *world) advance(s *repo.Snapshot, ready map[string]*servedFile, now time
 				n.record(zone, c)
 			}
 		} else {
-			n.record(zone, diff(old.signed, fresh.signed))
+			n.recordBetween(zone, old, &fresh, f)
 		}
 	}
 	return &n
@@ -204,6 +205,10 @@ func (f *servedFile) sign(s *Signing, old *servedFile, now time.Time) (err error
 	var before *Zone
 	if old != nil {
 		before = old.signed
+	}
+	if old != nil && old.epoch >= 0 && !old.isDue(s, now) && before.signer.ttl == publishedTTL(f.zone.soa) {
+		f.signed, f.epoch, f.keys, f.due = before.signer.sign(f.zone), old.epoch, old.keys, old.due
+		return nil
 	}
 	last := s.lastSigned(f.zone.Name)
 	if f.signed, f.epoch, err = s.sign(f.zone, before, now); err != nil {
@@ -271,43 +276,6 @@ func (n *world) serve(zone string, f *servedFile, w *world) {
 	}
 }
 
-// diff returns the change from one version of a zone to another.
-func diff(a, b *Zone) change {
-	c := change{from: a.soa, to: b.soa}
-	for _, pair := range []struct {
-		x, y *Zone
-		out  *[]dns.RR
-	}{{a, b, &c.gone}, {b, a, &c.come}} {
-		for _, name := range pair.x.names {
-			var there []dns.RR
-			if o := pair.y.nodes[name]; o != nil {
-				there = o.all()
-			}
-			*pair.out = append(*pair.out, missing(pair.x.nodes[name].all(), there)...)
-		}
-	}
-	return c.sized()
-}
-
-func (c change) sized() change {
-	for _, rr := range slices.Concat(c.gone, c.come) {
-		c.size += dns.Size(rr)
-	}
-	return c
-}
-
-// all returns the records of a node but for a SOA.
-func (n *node) all() []dns.RR {
-	var out []dns.RR
-	for _, s := range n.sets {
-		if s.t != dns.TypeSOA {
-			out = append(out, s.rrs...)
-		}
-		out = append(out, s.sigs...)
-	}
-	return out
-}
-
 // record adds a change to the journal of a zone, and drops what is too much or no longer leads
 // here. A serial that has stood for two contents leads nowhere: a secondary may have the other one.
 func (n *world) record(zone string, c change) {
@@ -357,7 +325,7 @@ type ZoneStatus struct {
 func (w *world) status() []ZoneStatus {
 	var out []ZoneStatus
 	for name, f := range w.files {
-		out = append(out, ZoneStatus{dns.Host(name), f.zone.Serial(), len(f.zone.Records()), f.since, f.stale})
+		out = append(out, ZoneStatus{dns.Host(name), f.zone.Serial(), f.zone.Len(), f.since, f.stale})
 	}
 	slices.SortFunc(out, func(a, b ZoneStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return out

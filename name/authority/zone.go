@@ -18,8 +18,21 @@ type Zone struct {
 	dname bool     // there is a DNAME somewhere
 
 	pointers []dns.RR         // that name hosts which are to have addresses, glue apart
-	chain    []link           // of the NSEC or NSEC3 records, in order; nil for a zone that is not signed
+	chain    []link           // of the NSEC or NSEC3 records, in order; nil where there are none
 	nsec3    *dns.NSEC3Record // one of the chain, for its parameters; nil for NSEC
+
+	// Of a zone that we sign. Its signatures, NSECs and NSEC3s are made when they are asked for.
+	signer *signer
+	apex   *node      // in place of that of nodes
+	hashes []hashLink // in the order of NSEC3s; nil where there are none
+}
+
+// node returns the node of a name, nil for none.
+func (z *Zone) node(name string) *node {
+	if z.apex != nil && name == z.Name {
+		return z.apex
+	}
+	return z.nodes[name]
 }
 
 // A node is a name that exists: it has records, or a name below it has.
@@ -161,30 +174,63 @@ func (z *Zone) Serial() uint32 { return z.soa.Serial }
 // SOA returns the zone's SOA record, not to be changed.
 func (z *Zone) SOA() *dns.SOARecord { return z.soa }
 
-// Records returns all records of the zone, the SOA first, then by name and type. They are not
-// to be changed.
-func (z *Zone) Records() []dns.RR {
-	out := []dns.RR{z.soa}
-	for _, name := range z.names {
-		for _, s := range z.nodes[name].sets {
-			if s.t != dns.TypeSOA {
-				out = append(out, s.rrs...)
-			}
-			out = append(out, s.sigs...)
+// Records returns all records of the zone, the SOA first, then by name and type; the NSEC3s of a
+// zone that we sign come last. They are not to be changed.
+func (z *Zone) Records() []dns.RR { return slices.Collect(z.each) }
+
+// each is Records one by one, for a zone that is large.
+func (z *Zone) each(yield func(dns.RR) bool) {
+	ok := yield(z.soa)
+	send := func(rrs []dns.RR) {
+		for _, rr := range rrs {
+			ok = ok && yield(rr)
 		}
 	}
-	return out
+	for _, name := range z.names {
+		n := z.node(name)
+		for _, s := range z.sets(n) {
+			if s.t != dns.TypeSOA {
+				send(s.rrs)
+			}
+			if !ok {
+				return
+			}
+			send(z.signatures(n, &s))
+		}
+	}
+	if z.signer == nil || !z.signer.nsec3 {
+		return
+	}
+	for i := range z.hashes {
+		s := z.nsec3At(i)
+		send(s.rrs)
+		if !ok {
+			return
+		}
+		send(z.signer.over(s))
+	}
+}
+
+// Len returns the number of records, without those that signing adds.
+func (z *Zone) Len() int {
+	count := 0
+	for _, n := range z.nodes {
+		for _, s := range n.sets {
+			count += len(s.rrs) + len(s.sigs)
+		}
+	}
+	return count
 }
 
 // find returns the node of name; if there is none, the closest one above it (RFC 4592 section
 // 3.3.1).
 func (z *Zone) find(name string) (n *node, exact bool) {
-	if n = z.nodes[name]; n != nil && !n.hash {
+	if n = z.node(name); n != nil && !n.hash {
 		return n, true
 	}
 	for {
 		name = parentOf(name)
-		if n = z.nodes[name]; n != nil && !n.hash {
+		if n = z.node(name); n != nil && !n.hash {
 			return n, false
 		}
 	}
@@ -222,6 +268,30 @@ func sortNames(names []string) {
 		keys[n] = sortKey(n)
 	}
 	slices.SortFunc(names, func(a, b string) int { return strings.Compare(keys[a], keys[b]) })
+}
+
+// compareNames compares canonical names in that order.
+func compareNames(a, b string) int {
+	if a == b {
+		return 0
+	}
+	if a == "." || b == "." || strings.IndexByte(a, '\\') >= 0 || strings.IndexByte(b, '\\') >= 0 {
+		return strings.Compare(sortKey(a), sortKey(b))
+	}
+	a, b = a[:len(a)-1], b[:len(b)-1]
+	for {
+		i, j := strings.LastIndexByte(a, '.'), strings.LastIndexByte(b, '.')
+		if c := strings.Compare(a[i+1:], b[j+1:]); c != 0 {
+			return c
+		}
+		switch {
+		case i < 0:
+			return -1 // they differ, so b has more labels
+		case j < 0:
+			return 1
+		}
+		a, b = a[:i], b[:j]
+	}
 }
 
 // sortKey returns a text whose order as octets is that of the names. Within it an octet of 0
