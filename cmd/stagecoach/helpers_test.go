@@ -23,6 +23,8 @@ func writeConfig(t *testing.T, w *world, c *config, more string) string {
 		"submit": map[string]any{"listen_tls": c.Submit.TLSListen, "listen_starttls": c.Submit.StartTLSListen},
 		"verify": map[string]any{"listen": c.Verify.Listen},
 		"sign":   map[string]any{"selector": c.Sign.Selector},
+		"resolver": map[string]any{"hints": c.Resolver.Hints, "port": c.Resolver.Port, "trust": c.Resolver.Trust, "open": c.Resolver.Open,
+			"private": true, "no_ipv6": true, "control": ""},
 		"relay": map[string]any{"nameserver": c.Relay.Nameserver, "port": c.Relay.Port, "source": c.Relay.Source,
 			"allow_loopback": true},
 	})
