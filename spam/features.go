@@ -25,6 +25,8 @@ const (
 	tableSize = 1 << tableBits
 	maxGrams  = 6000
 	maxWords  = 6000
+	moreGrams = 1500 // of the ends of long parts
+	moreWords = 1500
 	maxFields = 600
 	maxFacts  = 64
 	maxMarks  = 400

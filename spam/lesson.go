@@ -121,7 +121,7 @@ func overlap(r *reader, b []byte) float64 {
 	var total float64
 	for g := range families {
 		n, k := binary.Uvarint(b)
-		if k <= 0 || n > maxWords {
+		if k <= 0 || n > maxWords+moreWords {
 			return 0
 		}
 		b = b[k:]

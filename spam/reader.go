@@ -13,9 +13,12 @@ import (
 // What of one message is looked at. A filter that read everything would be the cheapest way to
 // stop a mail server.
 const (
-	maxBody = 512 << 10 // octets of the body that are read
+	maxHead = 384 << 10 // octets of the body that are read from its beginning
+	maxTail = 128 << 10 // and from its end
 	maxText = 16 << 10  // octets of text that are decoded of one part
-	maxAll  = 24 << 10  // octets of normalised text of one message
+	maxLast = 4 << 10   // octets of the end of a longer part: a spammer may pad what comes before
+	maxAll  = 24 << 10  // octets of normalised text of one message, without such ends
+	maxEnds = 8 << 10   // octets of such ends
 	maxURLs = 200
 )
 
@@ -26,12 +29,14 @@ type reader struct {
 	routes bool   // also what belongs to the place where a mail was collected
 	hops   bool   // of that also through which servers it came
 	text   []byte // normalised, as it is seen
+	ends   []byte // normalised, the ends of long parts
 	raw    []byte
 	buf    []byte
 	tmp    []byte
 	walker mime.Walker
 	odd    oddities
 
+	most                int // words and pairs that there may be
 	words, mixed        int
 	plain, html, other  int
 	links, foreignLinks int
@@ -46,20 +51,41 @@ func newReader() *reader { return &reader{f: newFeatures()} }
 // the body's reader.
 func (r *reader) read(m *mail.Message) error {
 	r.f.reset()
-	*r = reader{f: r.f, names: r.names, routes: r.routes, hops: r.hops, text: r.text[:0], raw: r.raw[:0], buf: r.buf, tmp: r.tmp, walker: r.walker}
+	*r = reader{f: r.f, names: r.names, routes: r.routes, hops: r.hops, text: r.text[:0], ends: r.ends[:0], raw: r.raw[:0], buf: r.buf, tmp: r.tmp, walker: r.walker}
 	ct, enc, cd := r.header(&m.Header)
-	n := min(m.Body.Size(), maxBody)
-	if int64(cap(r.buf)) < n {
-		r.buf = make([]byte, max(n, 64<<10))
-	}
-	body := r.buf[:n]
-	if _, err := io.ReadFull(io.NewSectionReader(m.Body, 0, n), body); err != nil {
+	body, err := r.body(m)
+	if err != nil {
 		return err
 	}
 	r.walker.Walk(ct, enc, cd, body, r.part)
 	r.structure()
-	r.tokens()
+	r.tokens(r.text, maxGrams, maxWords)
+	r.tokens(r.ends, maxGrams+moreGrams, maxWords+moreWords)
 	return nil
+}
+
+// body reads the body, or the beginning and the end of a long one.
+func (r *reader) body(m *mail.Message) ([]byte, error) {
+	size := m.Body.Size()
+	head, tail := min(size, maxHead+maxTail), int64(0)
+	if size > maxHead+maxTail {
+		head, tail = maxHead, maxTail
+	}
+	if int64(cap(r.buf)) < head+tail {
+		r.buf = make([]byte, max(head+tail, 64<<10))
+	}
+	body := r.buf[:head+tail]
+	if _, err := io.ReadFull(io.NewSectionReader(m.Body, 0, head), body[:head]); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(io.NewSectionReader(m.Body, size-tail, tail), body[head:]); err != nil {
+		return nil, err
+	}
+	if nl := bytes.IndexByte(body[head:], '\n'); tail > 0 && nl >= 0 { // whole lines on both sides
+		start := bytes.LastIndexByte(body[:head], '\n') + 1
+		body = append(body[:start], body[int(head)+nl+1:]...)
+	}
+	return body, nil
 }
 
 // fold appends to the normalised text.
@@ -107,6 +133,7 @@ func (r *reader) textPart(p *mime.Part, html bool) {
 	if len(r.text) > 0 {
 		r.fold([]byte(" "))
 	}
+	cut := len(r.raw) >= maxText
 	if html || p.Type == "text/plain" && looksHTML(text) {
 		if !html {
 			r.fact("HTML under the name of plain text")
@@ -115,11 +142,38 @@ func (r *reader) textPart(p *mime.Part, html bool) {
 		pg.read(text)
 		r.images += pg.images
 		r.unseen += pg.unseen
-		return
+		html = true
+	} else {
+		at := len(r.text)
+		r.fold(text)
+		r.bareLinks(r.text[at:])
 	}
-	at := len(r.text)
-	r.fold(text)
-	r.bareLinks(r.text[at:])
+	if cut && len(r.ends) < maxEnds {
+		r.lastOf(p, html)
+	}
+}
+
+// lastOf looks at the end of a text part that is longer than what is decoded of it.
+func (r *reader) lastOf(p *mime.Part, html bool) {
+	rest := *p
+	rest.Raw = p.Raw[max(len(p.Raw)-2*maxLast, 0):]
+	if nl := bytes.IndexByte(rest.Raw, '\n'); nl >= 0 {
+		rest.Raw = rest.Raw[nl+1:] // base64 is whole by lines
+	}
+	raw, _ := rest.Decode(nil, 2*maxLast)
+	text, _ := mime.ToUTF8(raw[max(len(raw)-maxLast, 0):], p.Charset)
+	seen := r.text
+	r.text = r.ends
+	r.fold([]byte(" "))
+	if html {
+		pg := page{r: r}
+		pg.read(text)
+	} else {
+		at := len(r.text)
+		r.fold(text)
+		r.bareLinks(r.text[at:])
+	}
+	r.text, r.ends = seen, r.text
 }
 
 func isPlain(b []byte) bool {
@@ -219,7 +273,7 @@ func (r *reader) structure() {
 		r.fact("has attachments")
 	}
 	r.measure("length of the text", len(r.text)/32)
-	if n := len(r.text); n > 100 {
+	if n := len(r.text) + len(r.ends); n > 100 {
 		r.measure("capital letters, sixteenths", r.odd.upper*16/n)
 		r.measure("letters of other scripts, eighths", (r.odd.foreign+2*r.odd.han)*8/n)
 	}

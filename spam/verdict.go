@@ -34,6 +34,7 @@ type Verdict struct {
 	Reasons     []Reason // what weighed most, the strongest first; only from Explain
 	Odds        float64  // logarithm of the odds: as the probability, without its rounding
 	Words       int      // words and pairs of which something is known
+	Taught      float64  // what lessons added to Odds; only from Explain
 }
 
 // A Reason is a part of the evidence.
@@ -103,6 +104,9 @@ func (j *Judge) Explain(m *mail.Message, b Beside) (Verdict, error) {
 	all := b.evidence(r)
 	v := j.judge(r, all)
 	v.Reasons = j.reasons(r, all)
+	if len(all) > len(b.Evidence) { // the lessons stand last
+		v.Taught = all[len(all)-1].Weight
+	}
 	return v, nil
 }
 
@@ -137,7 +141,7 @@ func (j *Judge) judge(r *reader, all []Evidence) Verdict {
 		v.Odds += e.Weight
 		sure = sure || e.Sure
 	}
-	v.Probability = 1 / (1 + math.Exp(-v.Odds))
+	v.Probability = Probability(v.Odds)
 	switch {
 	case r.limited || !sure:
 		v.Label = Unknown
@@ -150,6 +154,9 @@ func (j *Judge) judge(r *reader, all []Evidence) Verdict {
 	}
 	return v
 }
+
+// Probability returns the probability whose odds have this logarithm.
+func Probability(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
 
 const maxReasons = 12
 

@@ -5,12 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// tokens takes the normalised text apart: octets by fours, words, pairs of words.
-func (r *reader) tokens() {
-	r.fourGrams()
+// tokens takes normalised text apart: octets by fours, words, pairs of words, until there are so
+// many.
+func (r *reader) tokens(text []byte, manyGrams, manyWords int) {
+	r.fourGrams(text, manyGrams)
+	r.most = manyWords
 	var last, before hash
-	text := r.text
-	for i := 0; i < len(text) && len(r.f.slots[words]) < maxWords; {
+	for i := 0; i < len(text) && len(r.f.slots[words]) < r.most; {
 		c := text[i]
 		if c == ' ' || isPunct(c) {
 			i++
@@ -138,7 +139,7 @@ func (r *reader) disguise(w []byte) {
 }
 
 func (r *reader) pair(a, b hash, distance byte) {
-	if len(r.f.slots[words]) < maxWords {
+	if len(r.f.slots[words]) < r.most {
 		r.put(words, a.with(b).octet(distance), nil, nil)
 	}
 }
@@ -147,7 +148,7 @@ func (r *reader) pair(a, b hash, distance byte) {
 // octets it took.
 func (r *reader) ideographs(s []byte) int {
 	n, last := 0, rune(0)
-	for n < len(s) && len(r.f.slots[words]) < maxWords {
+	for n < len(s) && len(r.f.slots[words]) < r.most {
 		c, size := utf8.DecodeRune(s[n:])
 		if c < 0xe00 || !(c < 0xe80 || c >= 0x2e80 && c < 0xd7a4 || c >= 0x20000 && c < 0x30000) || !unicode.IsLetter(c) && last == 0 {
 			break
@@ -172,14 +173,13 @@ func (r *reader) ideographs(s []byte) int {
 }
 
 // fourGrams adds the octets of the text by fours.
-func (r *reader) fourGrams() {
-	text := r.text
+func (r *reader) fourGrams(text []byte, most int) {
 	if len(text) < 4 {
 		return
 	}
 	seed := uint64(newHash(grams))
 	g := uint32(text[0])<<16 | uint32(text[1])<<8 | uint32(text[2])
-	for i := 3; i < len(text) && len(r.f.slots[grams]) < maxGrams; i++ {
+	for i := 3; i < len(text) && len(r.f.slots[grams]) < most; i++ {
 		c := text[i]
 		if c >= '0' && c <= '9' {
 			c = '0'

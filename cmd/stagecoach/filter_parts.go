@@ -31,6 +31,8 @@ type spamOptions struct {
 	HeldMails int      `toml:"held_mails" help:"Mails held for one user. When there are more, spam is forwarded with its label." default:"500"`
 	HeldSize  Size     `toml:"held_size" help:"Octets held for one user." default:"200M"`
 	Digest    string   `toml:"digest" help:"When users are told what was held, by the clock of this machine; or never." default:"07:00" placeholder:"HH:MM"`
+
+	BlockLists []string `toml:"block_lists" help:"DNS lists of addresses that send spam, asked by our own resolver for where a mail came from: zen.spamhaus.org. Mind their terms." placeholder:"ZONE"`
 }
 
 // spamJudge makes what judges mail. accounts may be nil; folder is where lessons are unless the

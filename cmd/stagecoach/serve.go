@@ -126,6 +126,9 @@ func serve(p *process, c *config) error {
 	if err != nil {
 		return err
 	}
+	if err := p.signals(judge, c.Filter, filepath.Join(c.State, "lessons"), naming.ask); err != nil {
+		return err
+	}
 	holder, err := p.holder(c.Filter, filepath.Join(c.State, heldFolder), readers(accounts, true), judge, confirmed)
 	if err != nil {
 		return err
@@ -144,6 +147,7 @@ func serve(p *process, c *config) error {
 	filtered := p.obs.stage("filter", false, labeller)
 	verifier := p.verifier(c.identityOptions, c.Verify.verifyOptions, naming.ask, accounts, leadsBack(back), filtered)
 	verifier.Service = func(a mail.Address) bool { return holder.Takes(a) || confirms(a) }
+	verifier.Beside = listed(judge)
 	hosted := func() []string { return accounts.Book().Domains() }
 	if err := p.autoconfig(c.identityOptions, c.Autoconfig, c.Submit, cert, hosted); err != nil {
 		return err

@@ -133,6 +133,7 @@ type spamfilterCmd struct {
 	Inner           innerOptions `embed:""`
 	Users           userOptions  `embed:""`
 	Filter          spamOptions  `embed:"" prefix:"filter-"`
+	Nameserver      []string     `help:"Where to ask block lists: udp:IP[:PORT], tcp:IP[:PORT] or tls:IP[:PORT][!NAME] (default: this machine's resolver)." placeholder:"NS"`
 	Limits          limitOptions `embed:""`
 	Spool           string       `help:"Folder for large messages on their way (default: the system's folder for temporary files)." placeholder:"DIR"`
 	Serving         runOptions   `embed:""`
@@ -163,6 +164,13 @@ func (c spamfilterCmd) Run(ctx context.Context) error {
 		}
 		judge, err := p.spamJudge(c.identityOptions, c.Filter, "", accounts)
 		if err != nil {
+			return err
+		}
+		ask, err := names(c.Nameserver)
+		if err != nil {
+			return err
+		}
+		if err := p.signals(judge, c.Filter, "", ask); err != nil {
 			return err
 		}
 		if c.Filter.Held != "" {

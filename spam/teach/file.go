@@ -234,6 +234,11 @@ func (s *Store) append(name string, u *user, r record) error {
 // compact writes the file anew with what counts.
 func (s *Store) compact(path string, u *user) error {
 	b := []byte(magic)
+	for id, at := range u.known {
+		if s.now().Unix()-at >= int64(KnownFor.Seconds()) {
+			delete(u.known, id)
+		}
+	}
 	for _, id := range slices.SortedFunc(keys(u.known), func(x, y [16]byte) int {
 		return int(min(max(u.known[x]-u.known[y], -1), 1))*2 + bytes.Compare(x[:], y[:])
 	}) {

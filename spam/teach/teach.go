@@ -25,7 +25,8 @@ const (
 	MaxLessons = 400  // the oldest go first
 	MaxKnown   = 4000 // correspondents
 	HalfLife   = 180 * 24 * time.Hour
-	maxOpen    = 256 // users in memory
+	KnownFor   = 2 * 365 * 24 * time.Hour // a correspondent, after the last mail to him
+	maxOpen    = 256                      // users in memory
 )
 
 // Everyone is the user whose lessons count for all: those of the operator.
@@ -185,15 +186,22 @@ func (s *Store) Wrote(name string, to ...mail.Address) error {
 }
 
 // Knows reports whether a user has written to somebody.
-func (s *Store) Knows(name string, a mail.Address) bool {
+func (s *Store) Knows(name string, a mail.Address) bool { return s.Familiar(name, a) > 0 }
+
+// Familiar says how well a user knows somebody to whom he wrote: 1 at once, half of it after half of
+// KnownFor, and 0 after that time or when he never wrote.
+func (s *Store) Familiar(name string, a mail.Address) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, err := s.user(name)
 	if err != nil {
-		return false
+		return 0
 	}
-	_, ok := u.known[addressDigest(a)]
-	return ok
+	at, ok := u.known[addressDigest(a)]
+	if !ok {
+		return 0
+	}
+	return min(max(1-float64(s.now().Unix()-at)/KnownFor.Seconds(), 0), 1)
 }
 
 // Stat is what is remembered of one user.

@@ -213,6 +213,15 @@ func TestCorrespondents(t *testing.T) {
 	if !s.Knows("ann@x", mail.MustParseAddress("carol@example.net")) || s.Knows("bob@x", to) || s.Knows("ann@x", mail.MustParseAddress("dan@example.net")) {
 		t.Error("who knows whom is wrong")
 	}
+	now := time.Now().Add(KnownFor / 2)
+	s.Now = func() time.Time { return now }
+	if f := s.Familiar("ann@x", to); f < 0.49 || f > 0.51 {
+		t.Errorf("after a year she knows him by %v", f)
+	}
+	now = now.Add(KnownFor)
+	if s.Knows("ann@x", to) {
+		t.Error("she knows him after years of silence")
+	}
 }
 
 // No name of a user leads out of the folder, or to another's file.

@@ -9,6 +9,7 @@ import (
 	"stagecoach/mail"
 	"stagecoach/rfc/authres"
 	"stagecoach/spam"
+	"stagecoach/spam/signal"
 	"stagecoach/spam/teach"
 )
 
@@ -20,6 +21,12 @@ type Spam struct {
 
 	// Lessons is what users taught; nil for nothing.
 	Lessons *teach.Store
+
+	// Reputation is what was thought of earlier mail, and learns from this; nil for nothing.
+	Reputation *signal.Reputation
+
+	// BlockLists are asked for the address that a mail came from; nil for none.
+	BlockLists *signal.BlockLists
 
 	// User names the user of ours who gets the mail to an address. Nil: an address is its user.
 	User func(mail.Address) (string, bool)
@@ -42,7 +49,17 @@ func (s *Spam) Classify(ctx context.Context, m *mail.Mail) (Verdict, error) {
 	if j == nil {
 		return Verdict{Label: Unknown, Probability: math.NaN()}, nil
 	}
-	beside := spam.Beside{Evidence: vouched(s.results(&m.Message.Header))}
+	results := s.results(&m.Message.Header)
+	from := source(results)
+	beside := spam.Beside{Evidence: vouched(results)}
+	beside.Evidence = append(beside.Evidence, s.BlockLists.Evidence(ctx, from.Addr)...)
+	apart := 0.0 // what is no thought about this mail as such
+	if s.Reputation != nil {
+		for _, e := range s.Reputation.Evidence(from) {
+			apart += e.Weight
+			beside.Evidence = append(beside.Evidence, e)
+		}
+	}
 	if s.Lessons != nil {
 		name, alone := s.user(m)
 		lessons, err := s.Lessons.Lessons(name)
@@ -50,14 +67,17 @@ func (s *Spam) Classify(ctx context.Context, m *mail.Mail) (Verdict, error) {
 			return Verdict{}, err
 		}
 		beside.Lessons = lessons
-		if alone && s.corresponds(name, m) {
-			beside.Evidence = append(beside.Evidence, spam.Evidence{Text: "you have written to the sender", Weight: -5, Sure: true})
+		if f := s.familiar(name, m, results); alone && f > 0 {
+			e := spam.Evidence{Text: "you have written to this address", Weight: -5 * f, Sure: true}
+			apart += e.Weight
+			beside.Evidence = append(beside.Evidence, e)
 		}
 	}
 	v, err := j.Explain(m.Message, beside)
 	if err != nil {
 		return Verdict{}, err
 	}
+	s.remember(from, v, apart)
 	out := Verdict{Label: Label(v.Label), Probability: v.Probability}
 	for _, r := range v.Reasons {
 		out.Reasons = append(out.Reasons, r.String())
@@ -75,7 +95,7 @@ func (s *Spam) Spares(user string, m *mail.Mail) bool {
 	if s.Lessons == nil || j == nil {
 		return false
 	}
-	if s.corresponds(user, m) {
+	if s.familiar(user, m, s.results(&m.Message.Header)) > 0 {
 		return true
 	}
 	lessons, err := s.Lessons.Lessons(user)
@@ -116,17 +136,6 @@ func (s *Spam) results(h *mail.Header) []authres.Result {
 		}
 	}
 	return nil
-}
-
-// corresponds reports whether the mail is verifiably from somebody to whom the user wrote.
-func (s *Spam) corresponds(name string, m *mail.Mail) bool {
-	for _, r := range s.results(&m.Message.Header) {
-		if r.Method == "dmarc" && r.Value == "pass" {
-			author, err := m.Message.Header.Author()
-			return err == nil && s.Lessons.Knows(name, author)
-		}
-	}
-	return false
 }
 
 // vouched turns the verifier's results into evidence. The weights are set by judgement, since no

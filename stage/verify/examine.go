@@ -68,6 +68,9 @@ func (v *Verifier) examine(ctx context.Context, m *mail.Mail, author mail.Addres
 		f.dkim = dkim.Verify(ctx, m.Message, limit(x, dkimQueries), dkim.Options{Now: v.now(), MaxSignatures: maxSignatures})
 	})
 	wait.Go(func() { f.arc = arc.Verify(ctx, m.Message, limit(x, arcQueries)) })
+	if v.Beside != nil && ip.IsValid() {
+		wait.Go(func() { v.Beside(ctx, ip) })
+	}
 	// The policy does not hang on the others, so its look-ups need not wait for them.
 	wait.Go(func() { dmarc.Check(ctx, policy, author.Domain(), dmarc.Evidence{}, options) })
 	if err := wait.Wait(); err != nil {

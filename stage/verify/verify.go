@@ -7,6 +7,7 @@ package verify
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -39,6 +40,10 @@ type Verifier struct {
 
 	// PublicSuffixes is dmarc.Options.PublicSuffixes.
 	PublicSuffixes bool
+
+	// Beside is called while a mail is being verified, for look-ups whose answers a later stage will
+	// want from the resolver's memory. The mail waits for it. nil: there are none.
+	Beside func(ctx context.Context, client netip.Addr)
 
 	Timeout time.Duration // for all look-ups about one mail together; default 20 s
 	Now     func() time.Time
