@@ -64,6 +64,11 @@ func template(name string) (*x509.Certificate, error) {
 
 // Issue returns a server certificate for the given host names and IP addresses, with its chain.
 func (ca *CA) Issue(names ...string) (tls.Certificate, error) {
+	return ca.IssueUntil(time.Now().Add(life), names...)
+}
+
+// IssueUntil is Issue for a certificate that is good until then; the hour before now is its first.
+func (ca *CA) IssueUntil(until time.Time, names ...string) (tls.Certificate, error) {
 	if len(names) == 0 {
 		return tls.Certificate{}, fmt.Errorf("a certificate needs a name")
 	}
@@ -75,7 +80,7 @@ func (ca *CA) Issue(names ...string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
+	tmpl.NotAfter, tmpl.KeyUsage = until, x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
@@ -101,6 +106,11 @@ func (ca *CA) IssuePEM(names ...string) (chain, key []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return EncodePEM(c)
+}
+
+// EncodePEM returns a certificate's chain and its key (PKCS #8) in PEM.
+func EncodePEM(c tls.Certificate) (chain, key []byte, err error) {
 	for _, der := range c.Certificate {
 		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -41,5 +42,6 @@ func (p *process) confirmer(id identityOptions, o userOptions, accounts *account
 		return nil, nil, err
 	}
 	p.behind("confirm", c.Run)
+	p.hangup("targets to ask", func(context.Context) error { c.Wake(); return nil })
 	return p.obs.stage("confirm", false, c), c.Takes, nil
 }

@@ -127,11 +127,16 @@ func (c *Confirmer) confirm(pairs []pair) error {
 	if err := c.Accounts.Reread(); err != nil {
 		return err
 	}
+	c.Wake()
+	return nil
+}
+
+// Wake has Run look at the accounts now.
+func (c *Confirmer) Wake() {
 	select {
 	case c.waking() <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 func (c *Confirmer) waking() chan struct{} {
