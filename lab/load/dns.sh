@@ -4,6 +4,7 @@
 #
 #   lab/load/dns.sh authority [signed] [nothing]   beside Knot and, where COREDNS names it, CoreDNS
 #   lab/load/dns.sh resolver                       beside Unbound, answers from memory
+#                                                  (CACHE of ours, 2G)
 #   lab/load/dns.sh uncached [all]                 beside Unbound, nothing known at first
 #
 # "uncached" asks each question of a tree of zones once, from the root down, the servers of the
@@ -240,6 +241,11 @@ unbound_conf() {
 	END
 }
 
+# warm has a resolver know all names: the second time asks again for what was lost.
+warm() {
+	for _ in 1 2; do dnsperf -s 127.0.0.1 -p "${port[$1]}" -d queries -n 1 -c "$clients" -q 50 >"$1.warm" 2>&1; done
+}
+
 resolver() {
 	zone >example.zone
 	knot "$work/example.zone" 5312
@@ -250,14 +256,11 @@ resolver() {
 		    stub-addr: 127.0.0.1@5312
 	END
 	: >trust
-	start ours 5321 ./stagecoach resolver --control "$work/control" serve --listen 127.0.0.1:5321 --cache 2G --trust trust --private --stub example=udp:127.0.0.1:5312 --sockets "$cores"
+	start ours 5321 ./stagecoach resolver --control "$work/control" serve --listen 127.0.0.1:5321 --cache "${CACHE:-2G}" --trust trust --private --stub example=udp:127.0.0.1:5312 --sockets "$cores"
 	start unbound 5322 unbound -c unbound.conf
 	seq "$names" | shuf | awk '{print "host" $1 ".example A"}' >queries
-	for name in ours unbound; do
-		for _ in 1 2; do # the second time asks again for what was lost
-			dnsperf -s 127.0.0.1 -p "${port[$name]}" -d queries -n 1 -c "$clients" -q 50 >"$name.warm" 2>&1
-		done
-	done
+	warm ours & local first=$!
+	warm unbound & wait "$first" "$!"
 	race ours unbound
 }
 

@@ -182,7 +182,7 @@ func (j *job) learn(ref *referral, above *cut, from netip.AddrPort) *cut {
 	c := j.r.newCut(ref, above)
 	j.r.cuts.put(c.zone, c, c.cost())
 	k := key{ref.zone, dns.TypeDS}
-	if len(ref.proof) == 0 || j.r.cache.peek(k, time.Now(), 0) != nil {
+	if len(ref.proof) == 0 || j.r.cache.has(k, time.Now()) {
 		return c
 	}
 	f := &found{key: k, kind: noData, zone: above.zone, from: from, stored: time.Now(), ttl: ref.ttl}

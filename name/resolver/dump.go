@@ -29,19 +29,13 @@ func (r *Resolver) Flush(name string, withBelow bool) int {
 func (r *Resolver) Dump(w io.Writer) error {
 	r.start()
 	now := time.Now()
-	var keys []key
-	for _, s := range r.cache.shards {
-		s.each(func(k key, _ *entry) bool {
-			keys = append(keys, k)
-			return true
-		})
-	}
+	keys := r.cache.keys()
 	slices.SortFunc(keys, func(a, b key) int {
 		return cmp.Or(dns.CompareNames(a.name, b.name), cmp.Compare(a.t, b.t))
 	})
 	for _, k := range keys {
-		e := r.cache.peek(k, now, max(r.Limits.Stale, 0))
-		if e == nil {
+		e, ok := r.cache.peek(k, now, r.Limits.Stale)
+		if !ok {
 			continue
 		}
 		if err := dumpEntry(w, k, e.found(k, now)); err != nil {

@@ -67,7 +67,7 @@ type found struct {
 	ttl       time.Duration
 	made      bool // from NSEC records here (RFC 8198)
 	stale     bool
-	hits      int32
+	hits      uint16
 }
 
 // partial reports whether f is what a referral said of a missing DS: enough to go on, but without

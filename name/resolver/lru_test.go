@@ -1,12 +1,7 @@
 package resolver
 
 import (
-	"fmt"
-	"runtime"
 	"testing"
-	"time"
-
-	"stagecoach/rfc/dns"
 )
 
 func TestLRU(t *testing.T) {
@@ -39,29 +34,6 @@ func TestLRU(t *testing.T) {
 	if n, used, _ := l.size(); used != 10*n {
 		t.Errorf("%d entries cost %d", n, used)
 	}
-}
-
-// TestCacheMemory holds what an entry is said to cost to what it does cost.
-func TestCacheMemory(t *testing.T) {
-	const n = 50_000
-	c := newCache(1 << 30)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for i := range n {
-		k := key{fmt.Sprintf("host-%d.some.example.org.", i), dns.TypeA}
-		rr := dns.MustParseRR(k.name + " 3600 A 192.0.2.1")
-		c.put(&found{key: k, answer: []dns.RR{rr}, zone: "example.org.", security: Insecure, stored: time.Now(), ttl: time.Hour})
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	count, used, _ := c.size()
-	real := int(after.HeapAlloc-before.HeapAlloc) / count
-	t.Logf("%d octets an entry, reckoned with %d", real, used/count)
-	if count != n || real > used/count*5/4 {
-		t.Errorf("%d entries of %d octets, reckoned with %d", count, real, used/count)
-	}
-	runtime.KeepAlive(c)
 }
 
 func TestNames(t *testing.T) {

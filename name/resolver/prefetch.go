@@ -6,25 +6,25 @@ import (
 
 // prefetch asks anew for what is popular and about to end: asked for twice at least, with less
 // than a tenth of its time left.
-func (r *Resolver) prefetch(k key, f *found, e *entry, now time.Time) {
-	if r.nearEnd(e, f.expires().Sub(now), f.hits) {
-		r.fetchAhead(f.key, k, e)
+func (r *Resolver) prefetch(k key, f *found, now time.Time) {
+	if nearEnd(f.ttl, f.expires().Sub(now), f.hits) {
+		r.fetchAhead(f.key, k)
 	}
 }
 
-func (r *Resolver) nearEnd(e *entry, left time.Duration, hits int32) bool {
-	return hits >= 2 && e.ttl >= 10*time.Second && left <= e.ttl/10
+func nearEnd(ttl, left time.Duration, hits uint16) bool {
+	return hits >= 2 && ttl >= 10*time.Second && left <= ttl/10
 }
 
 // fetchAhead finds the entry at a key anew, once, which was met by asking for k.
-func (r *Resolver) fetchAhead(at, k key, e *entry) {
-	if !e.fetching.CompareAndSwap(false, true) {
+func (r *Resolver) fetchAhead(at, k key) {
+	if !r.cache.claim(at) {
 		return
 	}
 	select {
 	case r.ahead <- struct{}{}:
 	default:
-		e.fetching.Store(false)
+		r.cache.release(at)
 		return
 	}
 	r.count.prefetched.Add(1)

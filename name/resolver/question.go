@@ -71,8 +71,8 @@ func (r *Resolver) recall(k key, now time.Time) *found {
 	if f := r.localAnswer(k, now); f != nil {
 		return f
 	}
-	if f, e := r.cache.get(k, now, 0); f != nil {
-		r.prefetch(k, f, e, now)
+	if f := r.cache.get(k, now, 0); f != nil {
+		r.prefetch(k, f, now)
 		return f
 	}
 	return r.synthesize(k, now)
@@ -176,7 +176,7 @@ func (r *Resolver) staleResult(w want) *result {
 		if f := r.localAnswer(k, now); f != nil {
 			return f, nil
 		}
-		f, _ := r.cache.get(k, now, r.Limits.Stale)
+		f := r.cache.get(k, now, r.Limits.Stale)
 		if f == nil || f.security == Unchecked && !w.cd {
 			return nil, errUnknown
 		}

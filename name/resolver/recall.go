@@ -17,27 +17,23 @@ func (s *Service) Recall(q *dns.Plain, out []byte) []byte {
 	r.start()
 	k := key{q.Name(), q.Type}
 	now := time.Now()
-	at, e := r.cache.whole(k, now)
-	if e == nil || e.why != nil {
-		return nil
-	}
-	security := Security(e.security)
-	if security == Unchecked || security == Bogus {
+	at, e := r.cache.whole(k, now, out)
+	if e.wire == nil || e.why != (dns.ExtendedError{}) || e.security == Unchecked || e.security == Bogus {
 		return nil
 	}
 	left := time.Duration(e.stored + int64(e.ttl) - now.UnixNano())
-	if r.nearEnd(e, left, e.hits.Add(1)) {
-		r.fetchAhead(at, k, e)
+	if nearEnd(e.ttl, left, e.hits) {
+		r.fetchAhead(at, k)
 	}
-	out = e.appendTo(out, q.DO, at.t == dns.TypeNone)
-	if security == Secure && (q.DO || q.AuthenticatedData) {
+	out = e.response(len(out), q.DO, at.t == dns.TypeNone)
+	if e.security == Secure && (q.DO || q.AuthenticatedData) {
 		out[3] |= 0x20 // AD
 	}
 	copy(out[12:], q.Key()) // what says that there is no such name was found by any type
 	dns.SetTTLs(out, seconds(left))
 	r.count.questions.Add(1)
 	r.count.hits.Add(1)
-	r.count.answered(int(out[3]&15), security)
+	r.count.answered(int(out[3]&15), e.security)
 	return out
 }
 
@@ -50,26 +46,31 @@ func recallable(t uint16) bool {
 	return t < 128 || t > 255
 }
 
-// whole returns the entry that is the whole answer to a question, and where it lies; nil where
-// there is none, or an alias leads on.
-func (c *cache) whole(k key, now time.Time) (key, *entry) {
-	if e := c.peek(k, now, 0); e != nil {
+// whole returns the entry that is the whole answer to a question, its message appended to out, and
+// where it lies; one without a message where there is none, or an alias leads on.
+func (c *cache) whole(k key, now time.Time, out []byte) (key, entry) {
+	at := now.UnixNano()
+	r, hash := c.ring(k)
+	if e, ok := r.look(hash, k, at, 0, true, out); ok {
 		return k, e
 	}
-	if e := c.peek(key{k.name, dns.TypeCNAME}, now, 0); e != nil && e.leads() {
-		return k, nil
+	k.t = dns.TypeCNAME
+	r, hash = c.ring(k)
+	if e, ok := r.look(hash, k, at, 0, false, out); ok && (e.kind == records || e.kind == alias) {
+		return k, entry{}
 	}
 	k.t = dns.TypeNone
-	return k, c.peek(k, now, 0)
+	r, hash = c.ring(k)
+	e, _ := r.look(hash, k, at, 0, true, out)
+	return k, e
 }
 
-// appendTo appends the response that an entry is, with the records of DNSSEC or without.
-func (e *entry) appendTo(out []byte, dnssec, noName bool) []byte {
-	start := len(out)
-	if dnssec {
-		out = append(out, e.wire...)
-	} else {
-		out = append(out, e.wire[:e.short]...)
+// response makes the message of an entry, which begins at start, a response, with the records of
+// DNSSEC or without.
+func (e *entry) response(start int, dnssec, noName bool) []byte {
+	out := e.wire
+	if !dnssec {
+		out = out[:start+int(e.short)]
 	}
 	head := out[start:]
 	head[2], head[3] = 0x80, 0x80 // QR, RA

@@ -33,7 +33,7 @@ type Resolver struct {
 	Private bool
 	// NoIPv4 and NoIPv6 keep from asking servers by one family.
 	NoIPv4, NoIPv6 bool
-	// CacheBytes bounds the memory of the cache, roughly; 0 is 64 MiB.
+	// CacheBytes bounds the memory that all which is remembered takes; 0 is 64 MiB.
 	CacheBytes int
 	// Limits bounds the work.
 	Limits Limits
@@ -90,9 +90,10 @@ func (r *Resolver) start() {
 			r.Network = sockets{}
 		}
 		r.Limits = r.Limits.orDefault()
-		// Answers are most of what is worth keeping; the rest is what finds and proves them.
-		share := r.CacheBytes / 8
-		r.cache = newCache(r.CacheBytes - 4*share)
+		// Answers are most of what is worth keeping; the rest is what finds and proves them, and
+		// lies on the heap, which the garbage collector lets grow to twice what is in use.
+		share := r.CacheBytes / 16
+		r.cache = newCache(r.CacheBytes / 2)
 		r.cuts = newLRU[string, *cut](share)
 		r.trusts = newLRU[string, *trust](share)
 		r.ranges = newLRU[string, *ranges](share)

@@ -58,7 +58,7 @@ func (j *job) within(q key) bool {
 	if seen {
 		return true
 	}
-	f, _ := j.r.cache.get(q, time.Now(), 0)
+	f := j.r.cache.get(q, time.Now(), 0)
 	return f != nil && f.kind != noName && f.kind != subtree
 }
 
@@ -70,7 +70,7 @@ func (j *job) noteWithin(f *found, q key) {
 	}
 	j.inside[q.name] = true
 	j.mu.Unlock()
-	if j.r.cache.peek(f.key, time.Now(), 0) == nil {
+	if !j.r.cache.has(f.key, time.Now()) {
 		j.r.keep(f)
 	}
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package resolver
+
+func offHeap[T any](_ *T, n int) []byte { return make([]byte, n) }
