@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5"
@@ -56,6 +57,7 @@ type tidier struct {
 	left    leavings
 	running sync.Mutex
 	busy    chan struct{} // closed at the end of what runs in the background; nil for nothing
+	failed  atomic.Pointer[error]
 }
 
 // Pack packs the repository, if it is one on this machine: the loose objects that its branches and
@@ -80,6 +82,19 @@ func (r *Remote) Pack(ctx context.Context) error {
 	return nil
 }
 
+// PackFailure returns why the last packing in the background that failed did so, once: nil when
+// there is nothing new. Nothing is lost by it, but the repository grows.
+func (r *Remote) PackFailure() error {
+	at, ok := r.source.(*local)
+	if !ok {
+		return nil
+	}
+	if err := at.failed.Swap(nil); err != nil {
+		return fmt.Errorf("%s: pack: %w", r.at, *err)
+	}
+	return nil
+}
+
 // packSoon counts what a commit has left and packs in the background when it is much.
 func (t *tidier) packSoon(repository *git.Repository, objects string, files []placing) {
 	t.left.add(files)
@@ -95,7 +110,9 @@ func (t *tidier) packSoon(repository *git.Repository, objects string, files []pl
 	t.busy = done
 	go func() {
 		defer close(done)
-		t.tidy(context.Background(), repository) //nolint:errcheck // nothing is lost, and who calls Pack is told
+		if err := t.tidy(context.Background(), repository); err != nil {
+			t.failed.Store(&err)
+		}
 	}()
 }
 

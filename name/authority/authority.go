@@ -161,6 +161,7 @@ func (a *Authority) Run(ctx context.Context) error {
 		case <-t.C:
 			a.Reload(ctx) //nolint:errcheck // it is in the log, and tried again
 			a.Renew(ctx)
+			a.packFailed()
 		}
 	}
 }

@@ -168,6 +168,7 @@ func TestUpdateIsACommit(t *testing.T) {
 }
 
 func TestNsupdate(t *testing.T) {
+	t.Parallel()
 	nsupdate := peer.Need(t, "nsupdate")[0]
 	a, at, _, bare := start(t, testFiles)
 	run := func(key, script string) (string, error) {
@@ -268,6 +269,7 @@ func TestRights(t *testing.T) {
 }
 
 func TestPushes(t *testing.T) {
+	t.Parallel()
 	a, at, work, _ := start(t, testFiles)
 	notify := func() {
 		t.Helper()

@@ -51,6 +51,7 @@ var matrixTypes = []string{"A", "AAAA", "NS", "CNAME", "SOA", "MX", "TXT", "TLSA
 // Each key against each type at each name, over the wire: as the grants say, and nothing else.
 // What is deleted is not there, so that nothing changes.
 func TestGrantsMatrix(t *testing.T) {
+	t.Parallel()
 	files := maps.Clone(testFiles)
 	files["example"] = "@ 60 SOA ns h 7 1 1 1 60\n@ 60 NS ns\nns 60 A 192.0.2.1\n"
 	files["example._keys"], files["example._grants"] = matrixKeys, matrixGrants

@@ -69,6 +69,7 @@ func follow(t *testing.T, a *Authority, c *dns.Client, has *Zone, increment bool
 // A signed zone is served by the next process as it was before, so that increments go on; unless
 // the keys have changed meanwhile, or something else that the serial does not tell.
 func TestIncrementsOfSignedZonesAfterRestart(t *testing.T) {
+	t.Parallel()
 	s := &Signing{Dir: t.TempDir()}
 	sign := func(a *Authority) { a.Signing = s }
 	first, at, _, bare := start(t, signedFiles(), sign)
@@ -101,6 +102,7 @@ func TestIncrementsOfSignedZonesAfterRestart(t *testing.T) {
 // A serial that stood for two contents is no beginning of an increment, in one process and in the
 // next.
 func TestNoIncrementsFromDoubtfulSerials(t *testing.T) {
+	t.Parallel()
 	text := func(serial int, more string) map[string]string {
 		return map[string]string{"example": fmt.Sprintf("@ 60 SOA ns h %d 1 1 1 60\n@ 60 NS ns\nns 60 A 192.0.2.1\n", serial) + more}
 	}

@@ -9,10 +9,21 @@ import (
 // packs by itself too when much was committed.
 type packer interface {
 	Pack(ctx context.Context) error
+	// PackFailure is what went wrong when it did so by itself.
+	PackFailure() error
 }
 
 // packEvery is for those repositories that few commits go into.
 const packEvery = time.Hour
+
+// packFailed puts what became of packing in the background into the log.
+func (a *Authority) packFailed() {
+	if p, ok := a.Repo.(packer); ok {
+		if err := p.PackFailure(); err != nil {
+			a.Log.Warn("authority: the repository could not be packed", "err", err)
+		}
+	}
+}
 
 func (a *Authority) packLoop(ctx context.Context) {
 	p, ok := a.Repo.(packer)

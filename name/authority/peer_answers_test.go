@@ -15,6 +15,7 @@ import (
 // Whatever is asked, we answer as BIND and Knot do that have the zone of us: each name of it and
 // some that are not there, for each type, with DNSSEC and without.
 func TestAnswersAreThoseOfPeers(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		signing *Signing

@@ -66,6 +66,7 @@ func (j *journalist) String() string {
 // We take the zones of BIND and Knot whole, hear their signed NOTIFYs, follow by IXFR, and have
 // then what they have: signed or not, with keys of each algorithm.
 func TestPeersAsPrimaries(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"named", "knotd"} {
 		for _, c := range []struct {
 			algorithm string

@@ -52,6 +52,7 @@ type rollRide struct {
 }
 
 func TestRollOversValidate(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]*Signing{"NSEC": {}, "NSEC3": {NSEC3: true}} {
 		t.Run(name, func(t *testing.T) {
 			peer.Need(t, "unbound", "delv")

@@ -86,6 +86,7 @@ zone:
 // BIND and Knot take our zones whole, hear our signed NOTIFYs, follow by IXFR, and have then what
 // we have: signed or not, with keys of each algorithm.
 func TestPeersAsSecondaries(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"named", "knotd"} {
 		for _, c := range []struct {
 			name, algorithm string

@@ -52,6 +52,7 @@ func flagOf(k dns.Key) string {
 // nsupdate and knsupdate change our zones, with keys of each algorithm, over UDP and TCP, and are
 // content with how we sign our answers.
 func TestUpdatesOfPeers(t *testing.T) {
+	t.Parallel()
 	a, at, _ := startForTools(t)
 	for _, program := range []string{"nsupdate", "knsupdate"} {
 		for _, key := range keysOfAllAlgorithms(t) {
@@ -84,6 +85,7 @@ func TestUpdatesOfPeers(t *testing.T) {
 
 // Every sort of refusal is told to the tools, and nothing changes.
 func TestRefusalsToPeers(t *testing.T) {
+	t.Parallel()
 	a, at, bare := startForTools(t)
 	before, _ := a.Zone("example")
 	wrong := base64.StdEncoding.EncodeToString([]byte("another secret"))
@@ -143,6 +145,7 @@ func saysSo(out, code string) bool {
 
 // dig and kdig understand what we say, signed and not, over UDP and TCP.
 func TestQueriesOfPeers(t *testing.T) {
+	t.Parallel()
 	_, at, _ := startForTools(t)
 	var key string
 	for _, k := range keysOfAllAlgorithms(t) {
@@ -196,6 +199,7 @@ func TestQueriesOfPeers(t *testing.T) {
 
 // named-checkzone reads our files as we do, after updates too.
 func TestNamedReadsOurFiles(t *testing.T) {
+	t.Parallel()
 	a, at, bare := startForTools(t)
 	for i, change := range changesForPeers(t) {
 		if err := dns.Do(t.Context(), client(at, dns.TCP, keyNamed(t, "personal._update.example")), change); err != nil {

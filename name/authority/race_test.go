@@ -18,6 +18,7 @@ import (
 // Machines update while people push, into the same file and others: all of it is there in the end,
 // and each is a commit. AUTHORITY_RACE=1000 makes it so many in all.
 func TestRacingUpdatesAndPushes(t *testing.T) {
+	t.Parallel()
 	all := 50
 	if s := os.Getenv("AUTHORITY_RACE"); s != "" {
 		var err error

@@ -15,6 +15,7 @@ import (
 // every hour of two roll-overs each signature that may be in a cache can be checked with each
 // DNSKEY set that may be in one, and none has expired.
 func TestRollOverFitsAllCaches(t *testing.T) {
+	t.Parallel()
 	s := &Signing{Dir: t.TempDir(), Split: true, Roll: 5 * 24 * time.Hour}
 	text := "@ 7200 SOA ns h %d 1 1 1 7200\n@ 7200 NS ns\nns 7200 A 192.0.2.1\nlong 86400 A 192.0.2.2\n"
 	const longest, keysTTL = 24, 1 // hours
@@ -99,6 +100,7 @@ func TestSigningIsRepeatable(t *testing.T) {
 
 // New signatures come with a new serial, by a commit.
 func TestRenewRaisesTheSerial(t *testing.T) {
+	t.Parallel()
 	now := new(atomic.Int64)
 	now.Store(time.Now().Unix())
 	a, _ := startSigned(t, &Signing{}, now)
@@ -128,6 +130,7 @@ func TestRenewRaisesTheSerial(t *testing.T) {
 // time: each DS set that may be remembered leads to a key of each DNSKEY set that may be, which
 // signs it, and from there to each signature.
 func TestKSKRollOverFitsAllCaches(t *testing.T) {
+	t.Parallel()
 	for _, split := range []bool{false, true} {
 		s := &Signing{Dir: t.TempDir(), Split: split}
 		text := "@ 7200 SOA ns h %d 1 1 1 7200\n@ 7200 NS ns\nns 7200 A 192.0.2.1\n"

@@ -11,6 +11,7 @@ import (
 // The commands of a running primary take the key that the parent knows through its whole
 // roll-over: what is served changes at once, the DS when that is safe, and no step comes early.
 func TestRollOverByCommand(t *testing.T) {
+	t.Parallel()
 	now := clockNow()
 	a, _ := startSigned(t, new(Signing), now)
 	ctx := t.Context()

@@ -15,7 +15,7 @@ import (
 // eventually waits for something that other goroutines bring about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 3000 { // a machine may be slow
 		if ok() {
 			return
 		}

@@ -63,6 +63,7 @@ func clockNow() *atomic.Int64 {
 
 // delv, which is BIND's validator, finds every answer good.
 func TestDelvValidates(t *testing.T) {
+	t.Parallel()
 	delv := peer.Need(t, "delv")[0]
 	now := clockNow()
 	for _, s := range []*Signing{{}, {Split: true, NSEC3: true}} {
@@ -89,6 +90,7 @@ func TestDelvValidates(t *testing.T) {
 
 // Unbound finds every answer secure.
 func TestUnboundValidates(t *testing.T) {
+	t.Parallel()
 	t.Run("NSEC", func(t *testing.T) { validateWithUnbound(t, &Signing{}) })
 	t.Run("NSEC3", func(t *testing.T) { validateWithUnbound(t, &Signing{NSEC3: true}) })
 }
@@ -124,6 +126,7 @@ func validateWithUnbound(t *testing.T, s *Signing) {
 
 // A copy of a signed zone, by transfer or from the disk, answers as the zone does.
 func TestCopyOfSignedZoneAnswersAlike(t *testing.T) {
+	t.Parallel()
 	for _, s := range []*Signing{{}, {NSEC3: true}} {
 		s.Dir = t.TempDir()
 		z, _, err := s.sign(zoneOf(t, "example", signedFiles()["example"]), nil, time.Now())

@@ -14,6 +14,7 @@ import (
 // signed anew, every signature is good, and what the journal says leads from each version to the
 // next.
 func TestSignedStepsAsIfSignedAnew(t *testing.T) {
+	t.Parallel()
 	for _, s := range []*Signing{{}, {NSEC3: true, Split: true}} {
 		s.Dir = t.TempDir()
 		now := time.Now()

@@ -81,6 +81,7 @@ y  60 A 192.0.2.3
 // Whatever updates come, one after the other: the file and the zone that were changed in place
 // are what they would be if they were read anew.
 func TestStepsAsIfRead(t *testing.T) {
+	t.Parallel()
 	fast := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		file, _ := parseFile("x", "x", stepText)
