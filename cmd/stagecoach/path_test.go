@@ -101,8 +101,9 @@ func stageProcess(t *testing.T, address string, args ...string) {
 	waitFor(t, address, &log)
 }
 
-// manyProcesses runs each stage as a process, on the addresses of the one process.
-func manyProcesses(t *testing.T, w *world) {
+// manyProcesses runs each stage as a process, on the addresses of the one process. taught are options
+// of both chains about what users teach.
+func manyProcesses(t *testing.T, w *world, taught ...string) {
 	t.Helper()
 	inner := func(n int) string { return fmt.Sprintf("%s:%d", w.address, 5000+n) }
 	sign, relay, filter := inner(1), inner(2), inner(3)
@@ -122,15 +123,16 @@ func manyProcesses(t *testing.T, w *world) {
 		"--dkim-key", "demo-rsa=" + w.path("dkim-rsa.pem"), "--dkim-key", "demo-ed25519=" + w.path("dkim-ed25519.pem")})...)
 	// What comes in passes the signer too, which seals it, as in the one process. There the signer
 	// stands behind the forwarder, here before it: the set is made before the mark of a loop.
-	stageProcess(t, filter, args("spamfilter", users[:4], []string{"--destination", sign, "--listen", filter})...)
+	stageProcess(t, filter, args("spamfilter", users[:6], taught, []string{"--destination", sign, "--listen", filter})...)
 	stageProcess(t, w.mx(), args("verifier", users, cert, []string{"--destination", filter, "--listen", w.mx(), "--nameserver", w.Nameserver(),
 		"--greet-delay", "50ms", "--srs-key", key})...)
-	stageProcess(t, w.at(465), args("submission", users, cert, []string{"--destination", sign, "--listen-tls", w.at(465), "--listen-starttls", w.at(587)})...)
+	stageProcess(t, w.at(465), args("submission", users, cert, taught, []string{"--destination", sign, "--listen-tls", w.at(465), "--listen-starttls", w.at(587)})...)
 }
 
 // The same mails, through one process and through one process a stage, are the same bytes but
 // for Received, with the same envelope.
 func TestOneProcessAndMany(t *testing.T) {
+	t.Parallel()
 	w := testWorld(t)
 	stop := oneProcess(t, w)
 	outOne, inOne := bothWays(t, w)
@@ -207,6 +209,7 @@ func comparable(r *lab.Received, w *world) []string {
 var signatureHint = regexp.MustCompile(`header\.b=("[^"]*"|[^;\s]*)`)
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(os.Args[0], "demo", "--once")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	start := time.Now()
