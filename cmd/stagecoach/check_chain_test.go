@@ -13,6 +13,7 @@ import (
 // Our own name server signs its zone. With its key as the trust anchor the chain holds, with
 // another it does not, and then nothing else is called wrong for that.
 func TestCheckTheChain(t *testing.T) {
+	t.Parallel()
 	w, err := newWorld(t.Context(), t.TempDir(), true)
 	if err != nil {
 		t.Fatal(err)

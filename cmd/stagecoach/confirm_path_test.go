@@ -16,6 +16,7 @@ import (
 // The whole way in the lab: a user is added whose mail is to go to BigMail. Mail to him is deferred
 // until BigMail's user answers our question, which passes all of BigMail's checks.
 func TestConfirmPath(t *testing.T) {
+	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
 		w := testWorld(t)
 		oneProcess(t, w)

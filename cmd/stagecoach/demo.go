@@ -69,7 +69,7 @@ func (c demoCmd) Run(ctx context.Context) error {
 
 // rounds sends a mail each way and shows what arrived.
 func (w *world) rounds(ctx context.Context, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	start := time.Now()
 	fmt.Fprintf(out, "\n1. Ann submits a mail to bob@%s, over TLS and with her password.\n", lab.LookoutDomain)

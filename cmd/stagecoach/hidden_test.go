@@ -10,6 +10,7 @@ import (
 // A report that the server of Ann's real mailbox writes later, to the return address that it was
 // given, reaches Carol as a report of ours: signed, and without a word about that mailbox.
 func TestLateReportHidesTheMailbox(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T, *world){
 		"one process": func(t *testing.T, w *world) { oneProcess(t, w) },
 		"many processes": func(t *testing.T, w *world) {

@@ -19,7 +19,7 @@ const annsMailbox = "ann.archer"
 
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -176,6 +176,7 @@ func TestSlowDomainHoldsNobodyUp(t *testing.T) {
 // Greylisting, a reply that is lost, a connection that breaks in the message: the mail arrives
 // in the end, and twice only where the reply was lost.
 func TestTroubleOnTheWay(t *testing.T) {
+	t.Parallel()
 	w := testWorld(t)
 	serveWith(t, w, func(c *config) { c.Queue.RetryFirst = Duration(300 * time.Millisecond) })
 	for name, c := range map[string]struct {

@@ -156,6 +156,7 @@ func startTLS(address, host string, roots *x509.CertPool) (*x509.Certificate, er
 // the zone alone. Their certificates come from pebble, and when one is renewed none of 200
 // sessions is dropped.
 func TestCertificatesOfProcesses(t *testing.T) {
+	t.Parallel()
 	r := newZoneRepo(t)
 	r.narrow()
 	r.push(map[string]string{"x25519.example": strings.Replace(zoneText(2, "mx\tA\t127.0.0.1\nsmtp\tA\t127.0.0.1\n"), "ns1\tA\t192.0.2.93", "ns1\tA\t127.0.0.1", 1)})

@@ -35,6 +35,7 @@ func mustProgram(t *testing.T, args ...string) string {
 
 // An operator looks at the queue of a running service, and changes it.
 func TestQueueCommands(t *testing.T) {
+	t.Parallel()
 	w := testWorld(t)
 	serveWith(t, w, func(c *config) { c.Queue.RetryFirst = Duration(time.Hour) })
 	sink, err := w.NewSink("grey.example")
@@ -106,6 +107,7 @@ func TestQueueCommands(t *testing.T) {
 
 // A process shows its metrics, logs a mail under one id, and keeps secrets to itself.
 func TestMetricsLogsAndSecrets(t *testing.T) {
+	t.Parallel()
 	w := testWorld(t)
 	cfg, err := w.config()
 	if err != nil {

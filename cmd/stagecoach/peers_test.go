@@ -14,6 +14,7 @@ import (
 
 // Ordinary clients submit mail, each in its own way, and it arrives signed.
 func TestClientsSubmit(t *testing.T) {
+	t.Parallel()
 	w := testWorld(t)
 	oneProcess(t, w)
 	host, _, _ := strings.Cut(w.at(465), ":")
@@ -94,6 +95,7 @@ s.quit()
 
 // What a client may not do is refused with a clear reply.
 func TestClientsAreRefused(t *testing.T) {
+	t.Parallel()
 	w := testWorld(t)
 	oneProcess(t, w)
 	swaks := peer.Need(t, "swaks")[0]

@@ -20,6 +20,7 @@ import (
 // The articles' command line, over a real sshd: an UPDATE is pushed, the hook of the far side is
 // run by sshd, and a server with another host key gets nothing.
 func TestPrimaryOverSSH(t *testing.T) {
+	t.Parallel()
 	nsupdate := peer.Need(t, "nsupdate")[0]
 	r := newZoneRepo(t)
 	remote, seed, fingerprint := startSSHD(t, r.bare)

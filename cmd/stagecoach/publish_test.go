@@ -82,6 +82,7 @@ const annsLetter = "From: ann@x25519.example\r\nTo: bob@example.net\r\nSubject: 
 // Scenario 3 of the articles: the signer starts, its keys stand in the zone, and a commit says so.
 // Until then mail waits with its sender; what is signed verifies by what the primary serves.
 func TestSignerPublishes(t *testing.T) {
+	t.Parallel()
 	r := newZoneRepo(t)
 	r.narrow()
 	r.push(map[string]string{"x25519.example": strings.Replace(zoneText(2, ""), "ns1\tA\t192.0.2.93", "ns1\tA\t127.0.0.1", 1)})
@@ -152,6 +153,7 @@ func nameserverAt(t *testing.T, address string) dns.Nameserver {
 
 // A key without the grant gets nowhere: the log says what is missing, and mail waits.
 func TestSignerWithoutGrant(t *testing.T) {
+	t.Parallel()
 	r := newZoneRepo(t)
 	r.narrow()
 	key := filepath.Join(t.TempDir(), "key.pem")

@@ -38,6 +38,7 @@ var queryFates = []struct {
 // A person who asks why mail does not arrive reads what was found, whether it can be trusted and
 // why, and how it was found; of the running resolver, and of one that begins anew.
 func TestResolverQuery(t *testing.T) {
+	t.Parallel()
 	n := serveNames(t)
 	for _, c := range queryFates {
 		out, err := n.order(t, "query", c.name, c.typ)

@@ -107,9 +107,13 @@ func TestConnectionFlood(t *testing.T) {
 	expect("their network", let, 5)
 	let, _ = flood(stranger(1), 1)
 	expect("somebody else", let, 1)
+	rest := 0
 	for i := range 10 {
 		let, _ = flood(stranger(10+i), 5)
-		expect("the rest", let, min(5, max(0, 60-26-5*i)))
+		rest += let
+	}
+	if rest > 60-26 || rest < 60-30 { // a connection that was turned away may not be gone yet
+		t.Errorf("the rest: %d connections were let in, not %d", rest, 60-26)
 	}
 	for _, a := range open {
 		a.close()

@@ -70,7 +70,7 @@ func TestGuessingOverTheWire(t *testing.T) {
 		told int
 	}{{"one address", one, 10}, {"one account", many, 20}, {"everywhere", spray, 40}, {"one network", near, 30}} {
 		told, later := c.wait()
-		if told > c.told || told < c.told-1 && c.told != 40 || told+later != 40 {
+		if told > c.told || told < c.told/2 || told+later != 40 {
 			t.Errorf("%s: %d guesses were answered, %d put off; the cap is %d", c.name, told, later, c.told)
 		}
 	}

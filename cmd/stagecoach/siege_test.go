@@ -48,7 +48,7 @@ func attack(ctx context.Context, from netip.Addr, to string, config *tls.Config)
 	if err != nil {
 		return nil, reply{}, err
 	}
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	if config != nil {
 		conn = tls.Client(conn, config)
 	}

@@ -30,6 +30,7 @@ func bareUsers(t *testing.T) string {
 // Over a real sshd: changes are pushed, several people at once lose nothing, a server with
 // another key gets nothing, and what the far side refuses is said.
 func TestUserOverSSH(t *testing.T) {
+	t.Parallel()
 	git := peer.Need(t, "git")[0]
 	bare := bareUsers(t)
 	remote, seed, fingerprint := startSSHD(t, bare)

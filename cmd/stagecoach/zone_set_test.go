@@ -12,6 +12,7 @@ import (
 // Scenario 6 of the articles: the SPF record is written in its normal form, in place of the one
 // before; and so are the others.
 func TestZoneSet(t *testing.T) {
+	t.Parallel()
 	r := newZoneRepo(t)
 	r.narrow()
 	p, port, _ := startPrimary(t, r.bare)

@@ -53,6 +53,7 @@ func TestZoneCheck(t *testing.T) {
 // What is pushed is read with care: a link could show what the pusher may not see, and a broken
 // file of keys is told without the keys.
 func TestHookRefuses(t *testing.T) {
+	t.Parallel()
 	r := newZoneRepo(t)
 	mustProgram(t, "zone", "hook", "install", r.bare)
 	mustProgram(t, "zone", "hook", "install", r.bare) // again, over its own
