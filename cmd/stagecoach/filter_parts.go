@@ -10,7 +10,9 @@ import (
 	"stagecoach/account"
 	"stagecoach/mail"
 	"stagecoach/spam/teach"
+	"stagecoach/stage/confirm"
 	"stagecoach/stage/filter"
+	"stagecoach/stage/hold"
 	teacher "stagecoach/stage/teach"
 )
 
@@ -84,6 +86,14 @@ func (p *process) filter(judge *filter.Spam, o spamOptions, next mail.Handler) (
 	reject, err := probabilities("reject", o.Reject)
 	if err != nil {
 		return nil, err
+	}
+	if limit := reject; limit != nil { // an answer to us is not judged
+		reject = func(a mail.Address) float64 {
+			if hold.Like(a) || confirm.Like(a) {
+				return never
+			}
+			return limit(a)
+		}
 	}
 	return &filter.Filter{
 		Classifier: judge, Next: next, Reject: reject,
