@@ -239,3 +239,19 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// What stands at the end is seen however much comes before it.
+func TestPadding(t *testing.T) {
+	const want = "links to a numeric address"
+	line := strings.Repeat("quiet words about nothing ", 3) + "\n"
+	for name, text := range map[string]string{
+		"long body": "Content-Type: text/plain\n\n" + strings.Repeat(line, 20_000) + "see http://10.1.2.3/login now\n",
+		"long part": "Content-Type: text/html\n\n<p>" + strings.Repeat(line, 500) + "<a href=\"http://10.1.2.3/login\">now</a>\n",
+		"after base64": "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\n" +
+			strings.Repeat("QUJD", 19) + "\n" + strings.Repeat(strings.Repeat("QUJD", 19)+"\n", 20_000) + "--b\nContent-Type: text/plain\n\nsee http://10.1.2.3/login now\n--b--\n",
+	} {
+		if v := spamFacts(t, text); !slices.Contains(v, want) {
+			t.Errorf("%s: %q is not among %q", name, want, v)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func (t *Trainer) Add(m *mail.Message, spam bool) error {
 func (t *Trainer) Len() int { return len(t.examples) }
 
 const (
-	epochs  = 5
+	epochs  = 10
 	folds   = 2 // for the calibration
 	atMost  = 0.001
 	trainBy = 1 // seed of the order
