@@ -85,17 +85,20 @@ func pushed(t *testing.T) (work, bare string) {
 }
 
 func TestCommitToBare(t *testing.T) {
+	t.Parallel()
 	_, bare := pushed(t)
 	checkCommits(t, open(t, bare, Options{}), bare)
 }
 
 func TestCommitOverSSH(t *testing.T) {
+	t.Parallel()
 	server := startSSH(t)
 	_, bare := pushed(t)
 	checkCommits(t, open(t, server.remote(bare), Options{Key: "ed25519:" + server.seed, HostKeys: server.hostKeys["ed25519"]}), bare)
 }
 
 func TestCommitOverHTTP(t *testing.T) {
+	t.Parallel()
 	path := runGit(t, t.TempDir(), "--exec-path")
 	_, bare := pushed(t)
 	runGit(t, bare, "config", "http.receivepack", "true")
@@ -140,6 +143,7 @@ func TestCommitToFolder(t *testing.T) {
 }
 
 func TestCommitIsRefused(t *testing.T) {
+	t.Parallel()
 	_, bare := pushed(t)
 	r := open(t, bare, Options{})
 	s := fetch(t, r)
@@ -166,6 +170,7 @@ func TestCommitIsRefused(t *testing.T) {
 
 // Two writers of ours and one that pushes with git: each change ends up in the branch.
 func TestCommitsRace(t *testing.T) {
+	t.Parallel()
 	work, bare := pushed(t)
 	git := peer.Need(t, "git")[0]
 	const each = 15
@@ -214,6 +219,7 @@ func TestCommitsRace(t *testing.T) {
 
 // A process that was killed at the wrong moment leaves a lock behind, which does not last.
 func TestStaleLock(t *testing.T) {
+	t.Parallel()
 	_, bare := pushed(t)
 	lock := filepath.Join(bare, "refs", "heads", "main.lock")
 	write(t, bare, map[string]string{"refs/heads/main.lock": ""})

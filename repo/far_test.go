@@ -128,6 +128,7 @@ func (s sshServer) fingerprint(t *testing.T, kind string) string {
 }
 
 func TestSSH(t *testing.T) {
+	t.Parallel()
 	server := startSSH(t)
 	work, bare := newRepo(t, "main")
 	for i := range 40 { // enough for git to make deltas
@@ -173,6 +174,7 @@ func TestSSH(t *testing.T) {
 }
 
 func TestSSHHostKeys(t *testing.T) {
+	t.Parallel()
 	server := startSSH(t)
 	work, bare := newRepo(t, "main")
 	write(t, work, map[string]string{"ann": "here"})
@@ -230,6 +232,7 @@ func TestSSHHostKeys(t *testing.T) {
 }
 
 func TestSSHKeys(t *testing.T) {
+	t.Parallel()
 	server := startSSH(t)
 	work, bare := newRepo(t, "main")
 	write(t, work, map[string]string{"ann": "here"})
@@ -309,6 +312,7 @@ func TestSilentServer(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	path := runGit(t, t.TempDir(), "--exec-path")
 	work, bare := newRepo(t, "main")
 	write(t, work, map[string]string{"ann": "here"})
@@ -340,6 +344,7 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestGitDaemon(t *testing.T) {
+	t.Parallel()
 	git := peer.Need(t, "git")[0]
 	work, bare := newRepo(t, "main")
 	write(t, work, map[string]string{"ann": "here"})

@@ -7,6 +7,7 @@ import (
 )
 
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	work, bare := pushed(t)
 	write(t, work, map[string]string{"ann": "new", "sub/c": "added"})
 	commit(t, work, "second")

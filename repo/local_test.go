@@ -85,6 +85,7 @@ func text(s *Snapshot) map[string]string {
 }
 
 func TestBareRepository(t *testing.T) {
+	t.Parallel()
 	work, bare := newRepo(t, "trunk")
 	write(t, work, map[string]string{"ann": "one", "other.example/bob": "two", "run": "#!"})
 	if err := os.Chmod(filepath.Join(work, "run"), 0o755); err != nil {
@@ -121,6 +122,7 @@ func TestBareRepository(t *testing.T) {
 }
 
 func TestDefaultBranch(t *testing.T) {
+	t.Parallel()
 	for _, branch := range []string{"main", "master"} {
 		work, bare := newRepo(t, branch)
 		write(t, work, map[string]string{"ann": branch})
@@ -184,6 +186,7 @@ func TestPlainFolder(t *testing.T) {
 }
 
 func TestRefusedFiles(t *testing.T) {
+	t.Parallel()
 	work, bare := newRepo(t, "main")
 	write(t, work, map[string]string{"ann": "fine"})
 	commit(t, work, "first")

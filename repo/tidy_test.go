@@ -69,6 +69,7 @@ func checkVersions(t *testing.T, bare string, all map[string]string) {
 }
 
 func TestPack(t *testing.T) {
+	t.Parallel()
 	_, bare := pushed(t)
 	r := open(t, bare, Options{})
 	all := versions(t, r, 60)
@@ -112,9 +113,23 @@ func folderSize(t *testing.T, dir string) (n int64) {
 }
 
 // Commits, our packing, git's, and clones all at once: nobody fails, and nothing is lost.
+// inUse is for how long REPO_PACK has it done, a second by default.
+func inUse(t *testing.T) time.Duration {
+	text := os.Getenv("REPO_PACK")
+	if text == "" {
+		return time.Second
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestPackWhileInUse(t *testing.T) {
+	t.Parallel()
 	_, bare := pushed(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), inUse(t))
 	defer cancel()
 	var wg sync.WaitGroup
 	all := make(chan map[string]string, 1)
@@ -169,6 +184,7 @@ func TestPackWhileInUse(t *testing.T) {
 
 // What commits leave behind is packed without being asked for.
 func TestPacksBySoon(t *testing.T) {
+	t.Parallel()
 	_, bare := pushed(t)
 	r := open(t, bare, Options{})
 	s := r.source.(*local)
@@ -180,6 +196,27 @@ func TestPacksBySoon(t *testing.T) {
 	<-s.busy
 	if loose, packs, _ := counts(t, bare); loose > 16 || packs == 0 {
 		t.Errorf("%d loose objects, %d packs", loose, packs)
+	}
+	if err := r.PackFailure(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What goes wrong in the background is told, once.
+func TestPackFailure(t *testing.T) {
+	_, bare := pushed(t)
+	r := open(t, bare, Options{})
+	s := r.source.(*local)
+	id := strings.Repeat("a", 40)
+	write(t, bare, map[string]string{"refs/heads/broken": id + "\n", "objects/" + id[:2] + "/" + id[2:]: "no object"})
+	s.left = leavings{counted: true, objects: maxLoose}
+	versions(t, r, 1)
+	<-s.busy
+	if err := r.PackFailure(); err == nil {
+		t.Error("nothing was told")
+	}
+	if err := r.PackFailure(); err != nil {
+		t.Errorf("it is told again: %v", err)
 	}
 }
 

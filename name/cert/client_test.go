@@ -69,6 +69,7 @@ func TestClient(t *testing.T) {
 
 // One certificate, once: taken where it is there, asked for where it is not.
 func TestObtain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 90*day)
 	w.start()
 	defer w.stop()

@@ -8,6 +8,7 @@ import (
 
 // An account that has to be bound to another one gets nothing without, and certificates with.
 func TestPebbleExternalAccount(t *testing.T) {
+	t.Parallel()
 	at, _ := startAuthority(t)
 	const secret = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	p := startPebble(t, at, map[string]any{

@@ -110,6 +110,7 @@ func (w *world) leaf(host string) *x509.Certificate {
 // A certificate of 45 days is renewed at a third of its life before its end, one of 90 days
 // too, one of 30 days at 14; each once, and the old one leaves the zone.
 func TestRenewal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ life, after time.Duration }{{90 * day, 60 * day}, {45 * day, 30 * day}, {30 * day, 16 * day}, {6 * day, 3 * day}} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, c.life)
@@ -133,6 +134,7 @@ func TestRenewal(t *testing.T) {
 // The authority can have a certificate renewed earlier (RFC 9773), and is told which one is
 // replaced.
 func TestRenewalInformation(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 90*day)
 		revoked, revokedAt := false, time.Time{}
@@ -161,6 +163,7 @@ func TestRenewalInformation(t *testing.T) {
 // A hundred starts in a row order once, whether the order goes through, fails, or is cut off at
 // any moment.
 func TestRestartStorm(t *testing.T) {
+	t.Parallel()
 	for name, run := range map[string]func(*world){
 		"all goes well":     func(w *world) { time.Sleep(time.Minute) },
 		"killed at once":    func(w *world) { time.Sleep(time.Millisecond) },
@@ -206,6 +209,7 @@ func TestRestartStorm(t *testing.T) {
 // While the authority is away, or refuses, it is asked ever less often, and the certificate
 // comes when it is back.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 90*day)
 		w.start()
@@ -239,6 +243,7 @@ func TestOutage(t *testing.T) {
 }
 
 func TestFailuresAreFewer(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 90*day)
 		w.ca.refuse = func(path string) (int, string, http.Header) {

@@ -162,6 +162,7 @@ func TestKeeperRestarts(t *testing.T) {
 
 // Two services with different keys for one name do not replace each other's request for ever.
 func TestTwoKeys(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 90*day)
 		a := w.keeper("smtp.x.example")
@@ -236,6 +237,7 @@ func TestPins(t *testing.T) {
 
 // A renewal under 200 open sessions: all go on, and new ones see the new certificate.
 func TestSessionsOutliveRenewal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 90*day)
 	k := w.keeper("smtp.x.example")
 	now := time.Now()

@@ -255,6 +255,7 @@ func signed(k *Keeper) func() bool { return func() bool { return !k.Status().Sel
 // Submission and the MX get their certificates with nothing but the name server between them
 // and the issuer, from a server that rejects a third of the nonces.
 func TestPebble(t *testing.T) {
+	t.Parallel()
 	at, bare := startAuthority(t)
 	p := startPebble(t, at, nil)
 	i := newIssuer(t, at, p)

@@ -24,6 +24,7 @@ import (
 // The key of --key-seed and the request of the reference: the seed as text, RSA 4096, SHA-256,
 // the common name and no extension; always the same octets.
 func TestReferenceRequest(t *testing.T) {
+	t.Parallel()
 	key, err := SeedKey("pUxPne3bfhuihCPH3VhJtjm2/NIM5ooQndXUc5Ey")
 	if err != nil {
 		t.Fatal(err)
