@@ -50,6 +50,7 @@ type cli struct {
 
 	Adduser adduserCmd `cmd:"" hidden:"" help:"The form of the OCaml system: adduser -r REMOTE NAME PASSWORD -t TARGET."`
 
+	Man     manCmd     `cmd:"" help:"Write the manual pages of all commands."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
