@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,17 +21,32 @@ import (
 
 // A sink is the next stage.
 type sink struct {
+	mu  sync.Mutex
 	got []*mail.Mail
 	raw []string
 	err error
 }
 
 func (s *sink) Handle(_ context.Context, m *mail.Mail) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err != nil {
 		return s.err
 	}
 	s.got, s.raw = append(s.got, m), append(s.raw, m.Message.String())
 	return nil
+}
+
+func (s *sink) mails() []*mail.Mail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
+}
+
+func (s *sink) text(n int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw[n]
 }
 
 func newHolder(t *testing.T, next mail.Handler) *Holder {
@@ -174,15 +190,12 @@ func TestTwice(t *testing.T) {
 	if n := len(heldFor(t, h, "ann@x.example")); n != 1 {
 		t.Errorf("%d held", n)
 	}
-	for i := range 600 { // more than may be
+	for i := range 22 { // more than may be
 		if err := h.Handle(t.Context(), spamTo(10+i, "ann@x.example")); err != nil {
 			t.Fatal(err)
 		}
 		if i == 5 {
 			h.Store.Limits.Mails = 7
-		}
-		if i > 20 {
-			break
 		}
 	}
 	if n := len(heldFor(t, h, "ann@x.example")); n != 7 || len(h.Next.(*sink).got) != 16 {
@@ -222,6 +235,7 @@ func TestDigestAndRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &sink{}
 		h := newHolder(t, next)
+		h.Poll = 30 * time.Second
 		h.Now = func() time.Time { return time.Now().UTC() } // the simulated clock begins at midnight UTC
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -231,15 +245,15 @@ func TestDigestAndRelease(t *testing.T) {
 		}
 		time.Sleep(6*time.Hour + 58*time.Minute)
 		synctest.Wait()
-		if len(next.got) != 0 {
-			t.Fatalf("%d mails before seven", len(next.got))
+		if len(next.mails()) != 0 {
+			t.Fatalf("%d mails before seven", len(next.mails()))
 		}
 		time.Sleep(4 * time.Minute)
 		synctest.Wait()
-		if len(next.got) != 1 {
-			t.Fatalf("%d mails after seven", len(next.got))
+		if len(next.mails()) != 1 {
+			t.Fatalf("%d mails after seven", len(next.mails()))
 		}
-		d := next.got[0]
+		d := next.mails()[0]
 		text := body(t, d)
 		for _, part := range []string{"Böse <eve[@]evil[.]example>", "FREE at http[:]//www[.]evil[.]example/x", "links to a numeric address", "99.95 %", "Kept until 31 Jan 2000"} {
 			if !strings.Contains(text, part) {
@@ -249,12 +263,12 @@ func TestDigestAndRelease(t *testing.T) {
 		hd := &d.Message.Header
 		if recipients(d) != "ann@x.example" || d.Envelope.From.String() != "postmaster@x.example" || hd.Value("Auto-Submitted") != "auto-generated" ||
 			!strings.Contains(hd.Value("From"), "<postmaster@x.example>") || hd.Value("Subject") != "Held as spam: 1 mail" || hd.Count("Message-ID") != 1 {
-			t.Errorf("the digest is %+v\n%s", d.Envelope, next.raw[0])
+			t.Errorf("the digest is %+v\n%s", d.Envelope, d.Message.String())
 		}
 		time.Sleep(48 * time.Hour)
 		synctest.Wait()
-		if len(next.got) != 1 {
-			t.Fatalf("told %d times", len(next.got))
+		if len(next.mails()) != 1 {
+			t.Fatalf("told %d times", len(next.mails()))
 		}
 		address := releaseIn(t, text)
 		for range 2 {
@@ -263,16 +277,16 @@ func TestDigestAndRelease(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if len(next.got) != 2 || recipients(next.got[1]) != "ann@x.example" {
-			t.Fatalf("%d mails", len(next.got))
+		if len(next.mails()) != 2 || recipients(next.mails()[1]) != "ann@x.example" {
+			t.Fatalf("%d mails", len(next.mails()))
 		}
-		got, want := next.got[1], spamTo(1, "ann@x.example")
+		got, want := next.mails()[1], spamTo(1, "ann@x.example")
 		if fmt.Sprintf("%+v", got.Envelope) != fmt.Sprintf("%+v", want.Envelope) {
 			t.Errorf("released with %+v, came with %+v", got.Envelope, want.Envelope)
 		}
 		label := "X-Spamtacus: released\r\nX-Spam-Status: No, released by the recipient, probability=0.9995\r\n"
-		if want := label + strings.TrimPrefix(want.Message.String(), status); next.raw[1] != want {
-			t.Errorf("released\n%s\nwant\n%s", next.raw[1], want)
+		if want := label + strings.TrimPrefix(want.Message.String(), status); next.text(1) != want {
+			t.Errorf("released\n%s\nwant\n%s", next.text(1), want)
 		}
 		if items := heldFor(t, h, "ann@x.example"); len(items) != 0 {
 			t.Errorf("still there: %+v", items)
@@ -355,9 +369,7 @@ func TestReleaseBy(t *testing.T) {
 		taught  int
 	}{"vacation": {vacation, false, 0}, "owner": {owner, true, 1}, "stranger": {stranger, true, 0}} {
 		taught = nil
-		if err := h.Store.keep(it); err != nil && name == "" {
-			t.Fatal(err)
-		}
+		h.Store.keep(it) //nolint:errcheck // nothing to undo for the first
 		if err := h.Releases(next).Handle(t.Context(), c.m); err != nil {
 			t.Fatal(err)
 		}
