@@ -123,6 +123,7 @@ func (c initCmd) decide(ctx context.Context, t *talk) (*plan, error) {
 		if p.domain, err = setup.Read(p.domain.Name, string(text), here.all); err != nil {
 			return nil, err
 		}
+		c.differs(t, p.domain)
 	} else if err := c.ask(ctx, t, p, here); err != nil {
 		return nil, err
 	}

@@ -75,6 +75,9 @@ func (p *plan) make(ctx context.Context, t *talk) (made []string, err error) {
 		}
 		if !there {
 			if err := s.make(ctx); err != nil {
+				if errors.Is(err, fs.ErrPermission) {
+					err = fmt.Errorf("%w (run it with sudo, or name places of your own with --state and --config)", err)
+				}
 				return made, fmt.Errorf("%s: %w", s.path, err)
 			}
 			made = append(made, s.path)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"stagecoach/name/authority"
@@ -76,6 +77,30 @@ func (p *plan) configFlag() string {
 		return ""
 	}
 	return " --config " + p.config
+}
+
+// differs says which flags are not what the domain was set up with: init changes nothing that is there.
+func (c initCmd) differs(t *talk, have setup.Domain) {
+	hint := func(flag, given, is string) {
+		t.warn("--%s %s is not what was set up, which is %s; that stays: change it in the zone and, where it stands there, in the configuration.", flag, given, is)
+	}
+	for _, a := range c.Address {
+		if !slices.Contains(have.Addresses, a.Unmap()) {
+			hint("address", a.String(), list(have.Addresses))
+		}
+	}
+	for flag, names := range map[string][3]string{"mx": {c.MX, "mx", have.MX}, "submission": {c.Submission, "smtp", have.Submission}} {
+		given, fallback, is := names[0], names[1], names[2]
+		if given != fallback && given != is && given+"."+have.Name != is {
+			hint(flag, given, is)
+		}
+	}
+	for _, text := range c.SecondaryNS {
+		s, err := setup.ParseSecondary(text)
+		if err == nil && !slices.ContainsFunc(have.NameServers, func(n setup.NameServer) bool { return n.Host == s.Host || n.Host == s.Host+"."+have.Name }) {
+			hint("secondary-ns", text, "without it")
+		}
+	}
 }
 
 // compare says what the zone lacks that init would write today.
