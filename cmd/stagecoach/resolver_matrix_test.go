@@ -76,7 +76,7 @@ func TestResolverMatrix(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := matrixResolver(t, script)
 				for range 2 { // the second time from what is remembered of failure
-					refused, results := verified(t, r)
+					results, refused := verified(t, r)
 					checkTemporary(t, refused, results)
 					for user, domain := range map[string]string{"MX": "author.example", "address": "sound.example"} {
 						var refusal *mail.Refusal
@@ -113,7 +113,7 @@ func checkTemporary(t *testing.T, refused error, results string) {
 func TestResolverMatrixHealed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := matrixResolver(t, "")
-		refused, results := verified(t, r)
+		results, refused := verified(t, r)
 		for _, method := range []string{"spf", "dkim", "dmarc", "iprev"} {
 			if refused != nil || !strings.Contains(results, method+"=pass") {
 				t.Errorf("%s does not pass: %v\n%s", method, refused, results)
@@ -137,7 +137,7 @@ const matrixMail = "From: Ann <ann@author.example>\r\nTo: bob@ours.test\r\nSubje
 
 // verified has the verifier take a mail of the author, and returns its refusal, or what it
 // writes.
-func verified(t *testing.T, x dns.Exchanger) (refused error, results string) {
+func verified(t *testing.T, x dns.Exchanger) (results string, refused error) {
 	t.Helper()
 	m := &mail.Mail{
 		Peer:     mail.Peer{Addr: netip.MustParseAddr("8.8.4.4"), Hello: "mx.author.example", ESMTP: true},
@@ -164,7 +164,7 @@ func verified(t *testing.T, x dns.Exchanger) (refused error, results string) {
 			refused = err
 		}
 	}
-	return refused, results
+	return results, refused
 }
 
 // carried has the relay carry a mail to a domain, and returns what it says.
