@@ -74,23 +74,27 @@ func TestExamplesParse(t *testing.T) {
 // calls us.
 func argumentVectors(t *testing.T, line string) (out [][]string) {
 	t.Helper()
-	// One printf is one write: in a pipe two of us write at the same time.
-	script := `stagecoach() { printf '%s\n' argv "$@" >&3; cat >/dev/null; }
+	// Each call has a file of its own: in a pipe two of us write at the same time.
+	script := `stagecoach() { [ $# = 0 ] || printf '%s\n' "$@" >"$(mktemp "$CALLS/XXXXXX")"; cat >/dev/null; }
 jq() { cat >/dev/null; }; grep() { cat >/dev/null; }
+exec </dev/null >/dev/null
 ` + line + "\n"
-	list := filepath.Join(t.TempDir(), "argv")
-	cmd := exec.Command("bash", "-c", "exec 3>"+list+" </dev/null >/dev/null\n"+script)
+	calls := t.TempDir()
+	cmd := exec.Command("bash", "-c", script)
+	cmd.Env = append(os.Environ(), "CALLS="+calls)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v: %s", line, err, text)
 	}
-	text, err := os.ReadFile(list)
+	files, err := os.ReadDir(calls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for call := range strings.SplitSeq("\n"+string(text), "\nargv\n") {
-		if call = strings.Trim(call, "\n"); call != "" {
-			out = append(out, strings.Split(call, "\n"))
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(calls, f.Name()))
+		if err != nil {
+			t.Fatal(err)
 		}
+		out = append(out, strings.Split(strings.TrimRight(string(text), "\n"), "\n"))
 	}
 	return out
 }
