@@ -59,7 +59,7 @@ func place(files []placing, besides ...*os.File) (err error) {
 		p.file.Close() //nolint:errcheck // it is synced
 		p.file = nil
 	}
-	return syncAll(folders)
+	return syncLeft(folders)
 }
 
 func (p *placing) write() (err error) {
@@ -116,7 +116,7 @@ func syncBase(objects string, base *Snapshot) error {
 	}
 	slices.Sort(paths)
 	for some := range slices.Chunk(slices.Compact(paths), 64) {
-		if err := syncAll(some); err != nil && !errors.Is(err, fs.ErrNotExist) { // it may be packed by now
+		if err := syncLeft(some); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,16 @@ func placeFile(path string, data []byte, mode fs.FileMode) (err error) {
 }
 
 // syncAll syncs files and folders at once.
-func syncAll(paths []string) error {
+func syncAll(paths []string) error { return errors.Join(syncEach(paths)...) }
+
+// syncLeft is syncAll for objects that somebody may have packed meanwhile: what is gone is in a
+// pack, which was synced before.
+func syncLeft(paths []string) error {
+	gone := func(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+	return errors.Join(slices.DeleteFunc(syncEach(paths), gone)...)
+}
+
+func syncEach(paths []string) []error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(paths))
 	for i, path := range paths {
@@ -174,5 +183,5 @@ func syncAll(paths []string) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errs
 }

@@ -38,7 +38,7 @@ func helpExamples(t *testing.T) map[string][]string {
 			if line = strings.TrimSpace(line); strings.HasPrefix(line, "stagecoach ") || strings.Contains(line, "| stagecoach ") {
 				// What stands far to the right is an explanation.
 				line, _, _ = strings.Cut(line, "  ")
-				line = strings.NewReplacer("/home/git/.ssh/", "", "/srv/zone.git", "zones").Replace(line)
+				line = strings.NewReplacer("/home/git/.ssh/", "", "/etc/systemd/system/", "", "/srv/zone.git", "zones").Replace(line)
 				out[leaf.FullPath()] = append(out[leaf.FullPath()], line)
 			}
 		}
